@@ -1,0 +1,48 @@
+"""The first stage: a KL-regularised autoencoder between pixels and latents."""
+
+import torch
+from torch import nn
+
+from ldm.modules.diffusionmodules.model import Decoder, Encoder
+from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
+
+
+class AutoencoderKL(nn.Module):
+    """Variational autoencoder of Rombach et al. (arXiv 2112.10752, section 3.1).
+
+    Pixels are [B, 3, H, W] in [-1, 1]; latents [B, embed_dim, H/f, W/f] with f = 2^(levels - 1).
+    """
+
+    def __init__(
+        self,
+        ddconfig: dict,                  # arguments of Encoder and Decoder
+        embed_dim: int,                  # channels of the latents
+        ckpt_path: str | None = None,    # weights to start from
+        image_key: str = "image",        # in published configs: the batch entry that holds pictures
+        lossconfig: dict | None = None,  # in published configs: the training loss, which is in pretrain/ here
+        monitor: str | None = None,      # in published configs: the figure to watch in training
+    ):
+        super().__init__()
+        if not ddconfig.get("double_z", True):
+            raise ValueError("AutoencoderKL needs ddconfig.double_z: true (a mean and a log-variance)")
+        self.encoder = Encoder(**ddconfig)
+        self.decoder = Decoder(**ddconfig)
+        self.quant_conv = nn.Conv2d(2 * ddconfig["z_channels"], 2 * embed_dim, 1)
+        self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
+        self.downsampling = 2 ** (len(ddconfig["ch_mult"]) - 1)
+        if ckpt_path is not None:
+            from load import load_weights
+            load_weights(self, ckpt_path)
+
+    def encode(self, x: torch.Tensor) -> DiagonalGaussianDistribution:
+        """Pixels -> the posterior over latents."""
+        return DiagonalGaussianDistribution(self.quant_conv(self.encoder(x)))
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Latents -> pixels, not clipped."""
+        return self.decoder(self.post_quant_conv(z))
+
+    def forward(self, x, sample_posterior: bool = True):
+        """Pixels -> (reconstruction, posterior)."""
+        posterior = self.encode(x)
+        return self.decode(posterior.sample() if sample_posterior else posterior.mode()), posterior

@@ -1,0 +1,159 @@
+"""Encoder and decoder of the first-stage autoencoder: residual convolutions between pixels and latents."""
+
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+from ldm.modules.attention import attention
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(32, channels, eps=1e-6)
+
+
+class Upsample(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Downsample(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x):
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # padded right and below only, as the published weights expect
+
+
+class ResnetBlock(nn.Module):
+    def __init__(self, in_channels: int, out_channels: int, dropout: float):
+        super().__init__()
+        self.norm1 = group_norm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = group_norm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.nin_shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x):
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return self.nin_shortcut(x) + h
+
+
+class AttnBlock(nn.Module):
+    """Single-head self-attention over the pixels of a feature map."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        h = self.norm(x)
+        q, k, v = (rearrange(layer(h), "b c h w -> b (h w) c") for layer in (self.q, self.k, self.v))
+        h = rearrange(attention(q, k, v), "b (h w) c -> b c h w", h=x.shape[2])
+        return x + self.proj_out(h)
+
+
+class Level(nn.Module):
+    """The blocks of one resolution, in the published layout: `block`, `attn`, and `downsample` or `upsample`."""
+
+    def __init__(self, channels: list[int], with_attention: bool, dropout: float):
+        super().__init__()
+        self.block = nn.ModuleList(
+            ResnetBlock(c_in, c_out, dropout) for c_in, c_out in zip(channels[:-1], channels[1:], strict=True)
+        )
+        self.attn = nn.ModuleList(AttnBlock(c) for c in channels[1:] if with_attention)
+
+    def forward(self, x):
+        for i, block in enumerate(self.block):
+            x = block(x)
+            if self.attn:
+                x = self.attn[i](x)
+        return x
+
+
+def middle(channels: int, dropout: float) -> nn.Module:
+    """`block_1`, `attn_1`, `block_2` at the lowest resolution, in this order."""
+    mid = nn.Sequential()
+    mid.add_module("block_1", ResnetBlock(channels, channels, dropout))
+    mid.add_module("attn_1", AttnBlock(channels))
+    mid.add_module("block_2", ResnetBlock(channels, channels, dropout))
+    return mid
+
+
+class Encoder(nn.Module):
+    """Pixels [B, in_channels, H, W] -> moments [B, 2*z_channels (z_channels without double_z), H/f, W/f],
+    f = 2^(levels - 1)."""
+
+    def __init__(
+        self,
+        ch: int,                        # width of the first level, a multiple of 32
+        ch_mult: list[int],             # width of each level over ch
+        num_res_blocks: int,            # per level
+        attn_resolutions: list[int],    # picture sizes, counted from `resolution`, that get attention
+        resolution: int,                # picture size in training; any multiple of f works
+        in_channels: int,
+        z_channels: int,                # of the latents
+        double_z: bool = True,          # mean and log-variance
+        dropout: float = 0.0,
+        out_ch: int | None = None,      # the decoder's; both share one config
+    ):
+        super().__init__()
+        self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
+        self.down = nn.ModuleList()
+        c = ch
+        for i, mult in enumerate(ch_mult):
+            level = Level([c] + [ch * mult] * num_res_blocks, resolution // 2**i in attn_resolutions, dropout)
+            c = ch * mult
+            if i != len(ch_mult) - 1:
+                level.downsample = Downsample(c)
+            self.down.append(level)
+        self.mid = middle(c, dropout)
+        self.norm_out = group_norm(c)
+        self.conv_out = nn.Conv2d(c, z_channels * (2 if double_z else 1), 3, padding=1)
+
+    def forward(self, x):
+        h = self.conv_in(x)
+        for level in self.down:
+            h = level(h)
+            if hasattr(level, "downsample"):
+                h = level.downsample(h)
+        return self.conv_out(F.silu(self.norm_out(self.mid(h))))
+
+
+class Decoder(nn.Module):
+    """Latents [B, z_channels, H/f, W/f] -> pixels [B, out_ch, H, W]. Arguments as for the Encoder."""
+
+    def __init__(self, ch: int, ch_mult: list[int], num_res_blocks: int, attn_resolutions: list[int], resolution: int,
+                 in_channels: int, z_channels: int, out_ch: int, double_z: bool = True, dropout: float = 0.0):
+        super().__init__()
+        c = ch * ch_mult[-1]
+        self.conv_in = nn.Conv2d(z_channels, c, 3, padding=1)
+        self.mid = middle(c, dropout)
+        levels = []
+        for i, mult in reversed(list(enumerate(ch_mult))):
+            level = Level([c] + [ch * mult] * (num_res_blocks + 1), resolution // 2**i in attn_resolutions, dropout)
+            c = ch * mult
+            if i != 0:
+                level.upsample = Upsample(c)
+            levels.insert(0, level)
+        self.up = nn.ModuleList(levels)  # stored from the highest resolution to the lowest, run the other way
+        self.norm_out = group_norm(c)
+        self.conv_out = nn.Conv2d(c, out_ch, 3, padding=1)
+
+    def forward(self, z):
+        h = self.mid(self.conv_in(z))
+        for level in reversed(self.up):
+            h = level(h)
+            if hasattr(level, "upsample"):
+                h = level.upsample(h)
+        return self.conv_out(F.silu(self.norm_out(h)))

@@ -1,0 +1,188 @@
+"""The learned words: one or several vectors for each placeholder, and how they enter a prompt."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ldm.errors import UserError
+from ldm.serialization import read_tensors, write_tensors
+
+# Placeholders for single pictures of the training set (Gal et al., arXiv 2208.01618, section 5.1 "per-image tokens").
+PER_IMAGE_TOKENS = list("אבגדהוזחטיכלמנסעפצקרשת")
+
+PROGRESSIVE_SCALE = 2000  # steps after which progressive words get one more vector
+
+
+def initial_vectors(pieces: torch.Tensor, count: int) -> torch.Tensor:
+    """`count` vectors [count, dim] from the embeddings of an init word's pieces [P, dim], in order.
+
+    As many vectors as pieces: one each. More vectors: pieces repeat. Fewer: neighbouring pieces are averaged, so that
+    one vector starts from the mean of all.
+    """
+    if count >= len(pieces):
+        return pieces[torch.arange(count) * len(pieces) // count].clone()
+    return torch.stack([group.mean(dim=0) for group in pieces.tensor_split(count)])
+
+
+class EmbeddingManager(nn.Module):
+    """Holds the vectors of textual inversion and puts them in place of placeholder tokens.
+
+    Gal et al., arXiv 2208.01618, section 4: the embedding v* of the placeholder is the only thing that is learned.
+    """
+
+    def __init__(
+        self,
+        embedder: nn.Module,                            # BERTEmbedder: its tokenizer and its token embeddings
+        placeholder_strings: list[str] | None = None,   # each must be one token
+        initializer_words: list[str] | None = None,     # one a placeholder; without it the start is random
+        per_image_tokens: bool = False,                 # add a placeholder for each picture
+        num_vectors_per_token: int = 1,
+        progressive_words: bool = False,                # begin with one vector, add one every PROGRESSIVE_SCALE steps
+    ):
+        super().__init__()
+        self._embedder = [embedder]  # in a list: its weights are not this module's
+        self.placeholder_strings = list(placeholder_strings or ["*"])
+        if per_image_tokens:
+            self.placeholder_strings += [t for t in PER_IMAGE_TOKENS if t not in self.placeholder_strings]
+        self.initializer_words = list(initializer_words or [])
+        self.max_vectors_per_token = num_vectors_per_token
+        self.progressive_words = progressive_words
+        self.progressive_counter = 0
+        self.string_to_token_dict: dict[str, torch.Tensor] = {}
+        self.string_to_param_dict = nn.ParameterDict()
+        self.initial_embeddings: dict[str, torch.Tensor] = {}
+        self.reset_parameters()
+
+    @property
+    def embedder(self):
+        return self._embedder[0]
+
+    @property
+    def dim(self) -> int:
+        return self.embedder.transformer.token_emb.embedding_dim
+
+    def token_for(self, placeholder: str) -> torch.Tensor:
+        """The token id of a placeholder, int64 []. Raises UserError unless it is exactly one known token."""
+        ids = self.embedder.tknz_fn.ids(placeholder)
+        if len(ids) != 1 or ids[0] == self.embedder.tknz_fn.unknown_id:
+            pieces = " ".join(self.embedder.tknz_fn.pieces(placeholder)) or "nothing"
+            raise UserError(f"placeholder {placeholder!r} is not one token of the text encoder (it reads: {pieces}); "
+                            "take a single sign such as * or @")
+        if "." in placeholder or hasattr(nn.ParameterDict, placeholder):
+            raise UserError(f"placeholder {placeholder!r} cannot name a parameter; take a sign such as * or @")
+        return torch.tensor(ids[0], device="cpu")
+
+    def reset_parameters(self) -> None:
+        """Start every placeholder from its init word as the text encoder knows it now, or from noise of its scale."""
+        table = self.embedder.transformer.token_emb.weight.detach()
+        self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
+        self.initial_embeddings = {}
+        for i, placeholder in enumerate(self.placeholder_strings):
+            if i < len(self.initializer_words):
+                ids = torch.tensor(self.init_word_ids(self.initializer_words[i]), device=table.device)
+                vectors = initial_vectors(table[ids], self.max_vectors_per_token)
+                self.initial_embeddings[placeholder] = vectors.clone()
+            else:
+                vectors = torch.randn(self.max_vectors_per_token, self.dim, device=table.device) * table.std()
+            self._set(placeholder, vectors)
+
+    def init_word_ids(self, word: str) -> list[int]:
+        """Token ids of an init word. Raises UserError for an empty word or one the tokenizer cannot read."""
+        ids = self.embedder.tknz_fn.ids(word)
+        if not ids or self.embedder.tknz_fn.unknown_id in ids:
+            raise UserError(f"init word {word!r} has no tokens in the text encoder; take another word")
+        return ids
+
+    def describe_initialisation(self) -> str:
+        """One line a placeholder: which pieces of which word its vectors start from."""
+        lines = []
+        for placeholder, word in zip(self.placeholder_strings, self.initializer_words, strict=False):
+            pieces, n = self.embedder.tknz_fn.pieces(word), self.max_vectors_per_token
+            how = "" if len(pieces) == n else " repeated" if len(pieces) < n else " averaged"
+            lines.append(f"{placeholder!r}: {n} vector{'s' * (n > 1)} from {word!r} = {' '.join(pieces)}{how}")
+        return "\n".join(lines)
+
+    def _set(self, placeholder: str, vectors: torch.Tensor) -> None:
+        self.string_to_token_dict[placeholder] = self.token_for(placeholder)
+        self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32))
+
+    def active_vectors(self, placeholder: str) -> torch.Tensor:
+        """The vectors [n, dim] of a placeholder that are in use at this point of training."""
+        vectors = self.string_to_param_dict[placeholder]
+        if not self.progressive_words:
+            return vectors
+        return vectors[: 1 + self.progressive_counter // PROGRESSIVE_SCALE]
+
+    def forward(self, tokenized_text: torch.Tensor, embedded_text: torch.Tensor) -> torch.Tensor:
+        """Token ids [B, N] and their embeddings [B, N, dim] -> embeddings [B, N, dim] with the learned vectors in.
+
+        A placeholder of n vectors takes n positions: what follows moves right, what leaves position N is cut.
+        """
+        vectors = {int(token): self.active_vectors(placeholder).to(embedded_text)
+                   for placeholder, token in self.string_to_token_dict.items()}
+        rows = []
+        for tokens, embedded in zip(tokenized_text.tolist(), embedded_text, strict=True):
+            parts, start = [], 0
+            for position, token in enumerate(tokens):
+                if token in vectors:
+                    parts += [embedded[start:position], vectors[token]]
+                    start = position + 1
+            rows.append(torch.cat([*parts, embedded[start:]])[: len(tokens)] if parts else embedded)
+        return torch.stack(rows)
+
+    def embedding_parameters(self):
+        return self.string_to_param_dict.parameters()
+
+    def embedding_to_coarse_loss(self) -> torch.Tensor:
+        """Squared distance of the learned vectors to their start, averaged over vectors and placeholders: []."""
+        distances = [(self.string_to_param_dict[p] - start.to(self.string_to_param_dict[p])).square().sum(-1).mean()
+                     for p, start in self.initial_embeddings.items()]
+        if not distances:
+            raise UserError("embedding_reg_weight needs initializer_words: there is no start to stay near")
+        return torch.stack(distances).mean()
+
+    def save(self, path: str | Path) -> None:
+        """Write the vectors: `.pt` in the published layout, `.safetensors` and `.bin` as {placeholder: [n, dim]}."""
+        vectors = {p: self.active_vectors(p).detach().cpu().clone() for p in self.string_to_param_dict}
+        if Path(path).suffix in (".safetensors", ".bin"):
+            write_tensors(path, vectors)
+            return
+        parameters = nn.ParameterDict({p: nn.Parameter(v) for p, v in vectors.items()})
+        write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": parameters})
+
+    def load(self, path: str | Path) -> None:
+        """Replace the vectors by those of a file, in any of the layouts that `save` writes.
+
+        Raises UserError for a file without embeddings or with embeddings of another width.
+        """
+        self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
+        for placeholder, vectors in read_embeddings(path).items():
+            if vectors.shape[1] != self.dim:
+                raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
+                                f"encoder {self.dim}; it was learned for another model")
+            self._set(placeholder, vectors.to(self.embedder.transformer.token_emb.weight.device))
+        self.placeholder_strings = list(self.string_to_token_dict)
+        self.max_vectors_per_token = max(len(v) for v in self.string_to_param_dict.values())
+        self.progressive_words = False  # a file holds the vectors that were in use
+
+    def warn_if_absent(self, prompts: list[str]) -> None:
+        """Say so on stderr when a prompt uses none of the placeholders."""
+        tokens = {int(t) for t in self.string_to_token_dict.values()}
+        for prompt in dict.fromkeys(prompts):
+            if not tokens & set(self.embedder.tknz_fn(prompt)[0].tolist()):
+                print(f"warning: the prompt {prompt!r} does not contain {' or '.join(self.string_to_token_dict)}; "
+                      "the learned word has no part in it", file=sys.stderr)
+
+
+def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
+    """{placeholder: float32 [n, dim]} of an embedding file: published `.pt`, or `.bin`/`.safetensors` as diffusers and
+    the web UIs exchange them. Raises UserError for any other file."""
+    content = read_tensors(path)
+    vectors = content.get("string_to_param", content)
+    vectors = {str(p): v for p, v in vectors.items() if torch.is_tensor(v)} if isinstance(vectors, dict) else {}
+    vectors = {p: v.detach().to(torch.float32).reshape(-1, v.shape[-1]) for p, v in vectors.items() if v.dim() in (1, 2)}
+    if not vectors:
+        raise UserError(f"{path}: holds no embeddings; give an embeddings.pt that training wrote")
+    return vectors

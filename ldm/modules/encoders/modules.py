@@ -1,0 +1,83 @@
+"""Text encoders: a word-piece tokenizer and a transformer that turns prompts into features."""
+
+import warnings
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer
+
+from ldm.errors import UserError
+from ldm.modules.x_transformer import Encoder, TransformerWrapper
+from load import resolve_folder
+
+
+class BERTTokenizer:
+    """Prompts -> token ids, with BERT's word pieces: [CLS] pieces [SEP], padded to max_length."""
+
+    def __init__(self, tokenizer: str, max_length: int):
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(resolve_folder(tokenizer))
+        except (OSError, ValueError) as error:
+            raise UserError(f"tokenizer {tokenizer!r} is neither a folder with a vocab.txt nor a name the model hub "
+                            f"answers to ({str(error).splitlines()[0]})") from None
+        self.max_length = max_length
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def __call__(self, text: str | list[str]) -> torch.Tensor:
+        """int64 [B, max_length] on the CPU. A prompt that is too long is cut, with a warning that says what is lost."""
+        texts = [text] if isinstance(text, str) else list(text)
+        for ids in self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]:
+            if len(ids) > self.max_length:
+                lost = self.tokenizer.decode(ids[self.max_length - 1 : -1])
+                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: {lost!r}", stacklevel=2)
+        return self.tokenizer(texts, truncation=True, max_length=self.max_length, padding="max_length",
+                              return_tensors="pt")["input_ids"]
+
+    def pieces(self, text: str) -> list[str]:
+        """The word pieces of a text, without [CLS] and [SEP]."""
+        return self.tokenizer.tokenize(text)
+
+    def ids(self, text: str) -> list[int]:
+        """The token ids of a text, without [CLS] and [SEP]."""
+        return self.tokenizer.convert_tokens_to_ids(self.pieces(text))
+
+    @property
+    def unknown_id(self) -> int:
+        return self.tokenizer.unk_token_id
+
+
+class BERTEmbedder(nn.Module):
+    """The text encoder of latent diffusion: word pieces and a transformer trained with the image model
+    (Rombach et al., arXiv 2112.10752, section 4.3.1)."""
+
+    def __init__(
+        self,
+        n_embed: int,                           # width of the features
+        n_layer: int,                           # attention and feed-forward layers
+        vocab_size: int = 30522,
+        max_seq_len: int = 77,                  # tokens of a prompt
+        tokenizer: str = "bert-base-uncased",   # a folder with a vocab.txt, or a name on the model hub
+    ):
+        super().__init__()
+        self.tokenizer_name, self._tknz_fn = tokenizer, None
+        self.transformer = TransformerWrapper(vocab_size, max_seq_len, Encoder(n_embed, n_layer))
+
+    @property
+    def tknz_fn(self) -> BERTTokenizer:
+        """The tokenizer, read when it is first needed."""
+        if self._tknz_fn is None:
+            tokenizer = BERTTokenizer(self.tokenizer_name, self.transformer.max_seq_len)
+            if len(tokenizer) > self.transformer.token_emb.num_embeddings:
+                raise UserError(f"tokenizer {self.tokenizer_name!r} has {len(tokenizer)} tokens, the text encoder "
+                                f"{self.transformer.token_emb.num_embeddings}: they do not belong together")
+            self._tknz_fn = tokenizer
+        return self._tknz_fn
+
+    def forward(self, text: str | list[str], embedding_manager=None) -> torch.Tensor:
+        """Prompts -> features [B, max_seq_len, n_embed]; the manager puts its vectors in place of placeholders."""
+        tokens = self.tknz_fn(text).to(self.transformer.token_emb.weight.device)
+        return self.transformer(tokens, embedding_manager)
+
+    encode = forward

@@ -1,0 +1,153 @@
+"""Reading and writing tensor files: nothing read can run code, nothing written can be half there."""
+
+import io
+import os
+import pickle
+import tempfile
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from ldm.errors import UserError
+
+
+class Inert:
+    """Stands in for any object a checkpoint pickles beside its tensors. It keeps nothing and does nothing."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def __call__(self, *args, **kwargs):
+        return Inert()
+
+    # unpickling may fill a list or dict subclass item by item
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+    def __setitem__(self, key, value):
+        pass
+
+
+# Everything a file of tensors in plain containers needs. All else that a pickle names becomes an Inert.
+_SAFE = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+    ("torch", "Size"): torch.Size,
+    ("torch", "device"): torch.device,
+    **{("torch", f"{name}Storage"): getattr(torch, f"{name}Storage") for name in (
+        "Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")},
+    **{("torch", str(t).split(".")[1]): t for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64,
+                                                    torch.int64, torch.int32, torch.uint8, torch.bool)},
+}
+
+
+class ParameterDictStandIn:
+    """A pickled nn.ParameterDict, of any torch version, as the plain dict `tensors`."""
+
+    def __init__(self):
+        self.tensors: dict[str, torch.Tensor] = {}
+
+    def __setstate__(self, state):
+        found = {k: v for k, v in (state.get("_parameters") or {}).items() if torch.is_tensor(v)}
+        # torch 1.12 and later keeps the entries as attributes, and their names in _keys
+        found.update({k: state[k] for k in state.get("_keys") or {} if torch.is_tensor(state.get(k))})
+        self.tensors = found
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
+            return ParameterDictStandIn
+        return _SAFE.get((module, name), Inert)
+
+
+class _InertPickle:
+    """The `pickle_module` that torch.load is given: reads tensors, stands in for the rest."""
+
+    __name__ = "inert_pickle"
+    Unpickler = _InertUnpickler
+
+    @staticmethod
+    def load(file, **kwargs):
+        return _InertUnpickler(file, **kwargs).load()
+
+
+def _plain(value):
+    if isinstance(value, ParameterDictStandIn):
+        return _plain(value.tensors)
+    if isinstance(value, torch.nn.Parameter):
+        return value.data
+    if isinstance(value, torch.nn.ParameterDict):
+        return {k: v.data for k, v in value.items()}
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value
+
+
+def read_tensors(path: str | Path) -> dict:
+    """The content of a .ckpt, .pt, .bin or .safetensors file: tensors on the CPU in plain dicts.
+
+    Large tensors stay on disk until they are used (memory mapping). Pickled objects other than tensors and plain
+    containers never run: they come back as `Inert`. Raises UserError for a missing, truncated or foreign file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except (safetensors.SafetensorError, OSError) as error:
+            raise UserError(f"{path}: not a readable safetensors file, or cut short ({error})") from None
+    mmap = zipfile.is_zipfile(path)  # the older format cannot be mapped
+    try:
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        except pickle.UnpicklingError:
+            content = torch.load(path, map_location="cpu", weights_only=False, mmap=mmap, pickle_module=_InertPickle)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError,
+            IndexError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path}: not a checkpoint, or cut short ({reason})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
+    return _plain(content)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file under a temporary name beside it, flush it to disk, then rename it into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: could not be written ({error.strerror}); free some space or choose another "
+                        "folder") from None
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_tensors(path: str | Path, content: dict) -> None:
+    """Write a dict atomically: `.safetensors` for flat dicts of tensors, else torch's own format."""
+    if Path(path).suffix == ".safetensors":
+        write_bytes(path, safetensors.torch.save({k: v.detach().contiguous().cpu() for k, v in content.items()}))
+        return
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getvalue())

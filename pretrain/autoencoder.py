@@ -1,0 +1,86 @@
+"""Train the emoji model's autoencoder: python -m pretrain.autoencoder --run pretrain/runs/autoencoder"""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ldm.serialization import write_tensors
+from load import instantiate_from_config, load_config
+from pretrain.bank import render_bank
+from pretrain.checkpoint import Run, default_device, parser
+from pretrain.world import held_out, random_scene, render
+
+CONFIG = Path(__file__).parent.parent / "models/ldm/emoji/config.yaml"
+
+
+def to_pixels(pictures: np.ndarray, device) -> torch.Tensor:
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1]."""
+    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """L1 on pixels and on their horizontal and vertical differences, which keeps edges sharp."""
+    edges = sum((x.diff(dim=d) - y.diff(dim=d)).abs().mean() for d in (2, 3))
+    return (x - y).abs().mean() + edges
+
+
+def psnr(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Mean peak signal-to-noise ratio in dB of pictures in [-1, 1]."""
+    mse = (x - y.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+    return float((10 * torch.log10(4 / mse)).mean())
+
+
+def held_out_pictures(count: int, device) -> torch.Tensor:
+    """Pictures of concepts no training has seen."""
+    rng = random.Random("held out")
+    scenes = [random_scene(rng, held_out()) for _ in range(count)]
+    return to_pixels(np.stack([np.asarray(render(scene, rng)) for scene in scenes]), device)
+
+
+def main() -> None:
+    flags = parser(__doc__, minutes=45, batch_size=16, learning_rate=1e-3)
+    flags.add_argument("--kl_weight", type=float, default=2e-6, help="weight of the KL term, summed over latents")
+    opt = flags.parse_args()
+    torch.manual_seed(opt.seed)
+    device = default_device()
+    model = instantiate_from_config(load_config(CONFIG).model.params.first_stage_config).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    run = Run(opt.run, opt.minutes, {"autoencoder": model}, optimizer)
+    forward = torch.compile(model) if opt.compile else model
+
+    bank = np.concatenate([pictures for pictures, _ in render_bank(opt.pictures, opt.seed)])
+    test = held_out_pictures(128, device)
+    rng = np.random.default_rng(opt.seed + run.step)
+    bar, mean_loss = tqdm(desc="autoencoder", unit="step", initial=run.step), None
+    run.tick()
+    run.elapsed = run.elapsed if run.step else 0.0  # rendering is not training time
+    while run.tick():
+        x = to_pixels(bank[rng.integers(len(bank), size=opt.batch_size)], device)
+        with torch.autocast(device.type, torch.bfloat16):
+            y, posterior = forward(x)
+        loss = reconstruction_loss(x, y.float()) + opt.kl_weight * posterior.kl().float().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        run.step += 1
+        mean_loss = float(loss) if mean_loss is None else 0.99 * mean_loss + 0.01 * float(loss)
+        bar.update()
+        if run.step % 500 == 0:
+            run.save()
+            with torch.no_grad():
+                bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}  "
+                          f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB")
+    run.save()
+    with torch.no_grad():
+        latents = torch.cat([model.encode(to_pixels(part, device)).sample() for part in np.split(bank[:2000], 20)])
+        print(f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB; "
+              f"scale_factor: {1 / latents.std():.5f}")
+    write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Many pictures of the emoji world at once, rendered on every core."""
+
+import multiprocessing
+import random
+
+import numpy as np
+from tqdm import tqdm
+
+from pretrain.world import GROUPS, caption, caption_ko, random_scene, render, seen
+
+
+def _batch(arguments):
+    seed, count, groups, pixels = arguments
+    rng, concepts = random.Random(seed), seen(groups)
+    pictures = np.empty((count, pixels, pixels, 3), np.uint8)
+    scenes = []
+    for i in range(count):
+        scene = random_scene(rng, concepts)
+        scenes.append((scene, rng.randrange(2**31)))
+        pictures[i] = np.asarray(render(scene, rng, pixels))
+    return pictures, scenes
+
+
+def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64, processes: int | None = None):
+    """Yield (pictures uint8 [b, pixels, pixels, 3], [(scene, caption seed)] of length b) until `count` are made.
+
+    The same arguments give the same pictures.
+    """
+    size = 500
+    jobs = [(f"{seed}-{start}", min(size, count - start), groups, pixels) for start in range(0, count, size)]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from tqdm(pool.imap(_batch, jobs), total=len(jobs), desc="rendering", unit="batch")
+
+
+def captions(scenes, language: str = "en") -> list[str]:
+    """A caption for each (scene, caption seed): one of many its scene could have, the same at every call."""
+    write = caption if language == "en" else caption_ko
+    return [write(scene, random.Random(seed)) for scene, seed in scenes]

@@ -1,0 +1,68 @@
+"""Resumable state of a pre-training run, and the flags its programs share."""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+
+from ldm.serialization import read_tensors, write_tensors
+
+
+def parser(description: str, minutes: float, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    flags.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one is resumed")
+    flags.add_argument("--minutes", type=float, default=minutes, help="training time in all, over all resumptions")
+    flags.add_argument("--pictures", type=int, default=60_000, help="size of the bank of rendered pictures")
+    flags.add_argument("--batch_size", type=int, default=batch_size)
+    flags.add_argument("--learning_rate", type=float, default=learning_rate, help="peak rate; decays to a hundredth")
+    flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, then faster")
+    return flags
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Run:
+    """Modules and optimizer of one training, its clock, and the file they resume from.
+
+    The learning rate follows the clock: linear warm-up over the first hundredth of the time, then a half cosine
+    down to a hundredth of the peak.
+    """
+
+    def __init__(self, folder: Path, minutes: float, modules: dict[str, torch.nn.Module], optimizer):
+        self.file, self.seconds = folder / "state.pt", minutes * 60
+        self.modules, self.optimizer = modules, optimizer
+        self.step, self.elapsed = 0, 0.0
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        if self.file.exists():
+            state = read_tensors(self.file)
+            for name, module in modules.items():
+                module.load_state_dict(state["modules"][name])
+            optimizer.load_state_dict(state["optimizer"])
+            self.step, self.elapsed = state["step"], state["elapsed"]
+            print(f"resuming {self.file} at step {self.step}, minute {self.elapsed / 60:.1f}", flush=True)
+        self.clock = time.monotonic()
+
+    @property
+    def progress(self) -> float:
+        """Share of the training time gone, in [0, 1]."""
+        return min(1.0, self.elapsed / self.seconds)
+
+    def tick(self) -> bool:
+        """Advance the clock and set the learning rate; False when the time is up."""
+        now = time.monotonic()
+        self.elapsed, self.clock = self.elapsed + now - self.clock, now
+        warm = min(1.0, self.progress / 0.01)
+        cosine = 0.01 + 0.99 * (0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * self.progress))))
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * warm * cosine
+        return self.elapsed < self.seconds
+
+    def save(self) -> None:
+        write_tensors(self.file, {
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimizer": self.optimizer.state_dict(), "step": self.step, "elapsed": self.elapsed,
+        })

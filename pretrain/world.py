@@ -1,0 +1,199 @@
+"""The emoji world: pictures of emoji on coloured backgrounds, with captions in English and Korean.
+
+Pictures come from Noto Color Emoji, names from Unicode CLDR, groups from the Unicode emoji test file (Debian packages
+fonts-noto-color-emoji, unicode-cldr-core, unicode-data). They are needed to rebuild the model, never to use it.
+"""
+
+import functools
+import random
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+CLDR = Path("/usr/share/unicode/cldr/common/annotations")
+EMOJI_TEST = Path("/usr/share/unicode/emoji/emoji-test.txt")
+GLYPH_SIZE = 109  # the one size at which the font has bitmaps
+
+GROUPS = ("Smileys & Emotion", "Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects")
+
+# name -> (RGB, Korean adjective)
+COLOURS = {
+    "red": ((214, 48, 49), "빨간"),
+    "orange": ((240, 140, 40), "주황색"),
+    "yellow": ((250, 215, 60), "노란"),
+    "green": ((60, 160, 75), "초록색"),
+    "blue": ((50, 100, 215), "파란"),
+    "purple": ((130, 70, 175), "보라색"),
+    "pink": ((250, 165, 195), "분홍색"),
+    "brown": ((125, 80, 50), "갈색"),
+    "black": ((22, 22, 24), "검은"),
+    "white": ((248, 248, 248), "하얀"),
+    "gray": ((135, 138, 142), "회색"),
+    "turquoise": ((65, 200, 195), "청록색"),
+}
+
+COUNTS = {1: ("a", ""), 2: ("two", " 두 개"), 3: ("three", " 세 개"), 4: ("four", " 네 개")}
+SIZES = {"small": (0.28, 0.42, "작은"), "": (0.48, 0.80, ""), "big": (0.82, 0.98, "큰")}
+
+
+@dataclass(frozen=True)
+class Concept:
+    emoji: str
+    name: str      # English short name in CLDR: "red apple"
+    name_ko: str   # Korean short name in CLDR: "빨간 사과"
+    group: str     # "Food & Drink"
+    kind: str      # the subgroup's last word, as a thing one can ask for: "fruit"
+
+    @property
+    def slug(self) -> str:
+        return "_".join("".join(c if c.isalnum() else " " for c in self.name).split())
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows: one concept `count` times, or two concepts side by side, on a background."""
+
+    concepts: tuple[Concept, ...]
+    colour: str
+    count: int = 1
+    size: str = ""
+
+
+@functools.cache
+def cldr_names(language: str) -> dict[str, str]:
+    """Emoji -> short name, without variation selectors."""
+    root = ElementTree.parse(CLDR / f"{language}.xml").getroot()
+    return {a.get("cp"): a.text for a in root.iter("annotation") if a.get("type") == "tts"}
+
+
+@functools.cache
+def all_concepts() -> tuple[Concept, ...]:
+    """Every single-code-point emoji of GROUPS that has a picture and both names, in Unicode's order."""
+    english, korean = cldr_names("en"), cldr_names("ko")
+    font = ImageFont.truetype(str(FONT), GLYPH_SIZE)
+    concepts, group, kind = [], "", ""
+    for line in EMOJI_TEST.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# group:"):
+            group = line.removeprefix("# group:").strip()
+        elif line.startswith("# subgroup:"):
+            kind = line.removeprefix("# subgroup:").strip().split("-")[-1].split()[0]
+        elif "; fully-qualified" in line and group in GROUPS:
+            points = [p for p in line.split(";")[0].split() if p != "FE0F"]
+            emoji = chr(int(points[0], 16))
+            if len(points) == 1 and emoji in english and emoji in korean and font.getbbox(emoji)[2] > 0:
+                concepts.append(Concept(emoji, english[emoji], korean[emoji], group, kind))
+    return tuple(concepts)
+
+
+def held_out(concepts: tuple[Concept, ...] = ()) -> list[Concept]:
+    """Every fifteenth concept: never in a training picture or caption."""
+    return [c for i, c in enumerate(concepts or all_concepts()) if i % 15 == 7]
+
+
+def seen(groups: tuple[str, ...] = GROUPS) -> list[Concept]:
+    """The concepts a model may be trained on."""
+    unseen = set(held_out())
+    return [c for c in all_concepts() if c not in unseen and c.group in groups]
+
+
+@functools.cache
+def glyph(emoji: str) -> Image.Image:
+    """The emoji as RGBA, cropped to what is drawn and padded to a square."""
+    font = ImageFont.truetype(str(FONT), GLYPH_SIZE)
+    canvas = Image.new("RGBA", (160, 160))
+    ImageDraw.Draw(canvas).text((12, 12), emoji, font=font, embedded_color=True)
+    drawn = canvas.crop(canvas.getbbox())
+    side = max(drawn.size)
+    square = Image.new("RGBA", (side, side))
+    square.paste(drawn, ((side - drawn.width) // 2, (side - drawn.height) // 2))
+    return square
+
+
+def random_scene(rng: random.Random, concepts: list[Concept]) -> Scene:
+    colour = rng.choice(list(COLOURS))
+    concept, layout = rng.choice(concepts), rng.random()
+    if layout < 0.20:
+        return Scene((concept, rng.choice(concepts)), colour)
+    if layout < 0.30:
+        return Scene((concept,), colour, count=rng.choice((2, 3, 4)))
+    return Scene((concept,), colour, size=rng.choices(("", "small", "big"), (0.8, 0.1, 0.1))[0])
+
+
+def render(scene: Scene, rng: random.Random, pixels: int = 64) -> Image.Image:
+    """The scene as an RGB picture of pixels x pixels; place, size, tilt and mirroring are drawn from rng."""
+    base = COLOURS[scene.colour][0]
+    picture = Image.new("RGB", (pixels, pixels), tuple(min(255, max(0, c + rng.randint(-7, 7))) for c in base))
+    things = scene.concepts if len(scene.concepts) > 1 else scene.concepts * scene.count
+    columns = 1 if len(things) == 1 else 2
+    rows = (len(things) + columns - 1) // columns
+    cell = pixels / columns
+    low, high, _ = SIZES[scene.size]
+    share = rng.uniform(low, high) if len(things) == 1 else rng.uniform(0.72, 0.98)
+    mirrored, tilt = rng.random() < 0.5, rng.uniform(-12, 12)
+    for i, concept in enumerate(things):
+        side = max(8, round(cell * share))
+        image = glyph(concept.emoji)
+        if mirrored:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.rotate(tilt, Image.Resampling.BICUBIC).resize((side, side), Image.Resampling.LANCZOS)
+        slack = cell - side
+        in_row = len(things) - columns if i // columns == rows - 1 and len(things) % columns else columns
+        left = (pixels - cell * in_row) / 2 + (i % columns) * cell + slack / 2
+        top = (pixels - cell * rows) / 2 + (i // columns) * cell + slack / 2
+        wander = slack / 2 if len(things) > 1 else slack * 0.4
+        where = (round(left + rng.uniform(-wander, wander)), round(top + rng.uniform(-wander, wander)))
+        picture.paste(image, where, image)
+    return picture
+
+
+def with_article(noun: str) -> str:
+    return ("an " if noun[0].lower() in "aeiou" else "a ") + noun
+
+
+def plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return noun + "es"
+    return noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
+
+
+# With a background colour, then without. {x} brings its own article.
+CAPTIONS = (
+    "{x} on {c} background", "a photo of {x} on {c} background", "a picture of {x} on {c} background",
+    "a drawing of {x} on {c} background", "an emoji of {x} on {c} background", "{x}, {c} background",
+    "{c} background with {x}", "{x} in front of {c} background",
+)
+CAPTIONS_PLAIN = (
+    "{x}", "a photo of {x}", "a picture of {x}", "a rendering of {x}", "a drawing of {x}", "an image of {x}",
+    "an emoji of {x}", "a close-up photo of {x}", "a cropped photo of {x}", "a good photo of {x}",
+)
+
+
+def caption(scene: Scene, rng: random.Random) -> str:
+    """An English caption; now and then a thing is called by its kind, or the background goes unsaid."""
+    def noun(concept: Concept) -> str:
+        return concept.kind if rng.random() < 0.06 else concept.name
+
+    if len(scene.concepts) > 1:
+        things = " and ".join(with_article(noun(c)) for c in scene.concepts)
+    elif scene.count > 1:
+        things = f"{COUNTS[scene.count][0]} {plural(noun(scene.concepts[0]))}"
+    else:
+        things = with_article(f"{scene.size} {noun(scene.concepts[0])}".strip())
+    if rng.random() < 0.75:
+        return rng.choice(CAPTIONS).format(x=things, c=with_article(scene.colour))
+    return rng.choice(CAPTIONS_PLAIN).format(x=things)
+
+
+def caption_ko(scene: Scene, rng: random.Random) -> str:
+    """The Korean caption of the scene."""
+    if len(scene.concepts) > 1:
+        first, second = (c.name_ko for c in scene.concepts)
+        code = ord(first[-1]) - 0xAC00
+        things = f"{first}{'과' if 0 <= code < 11172 and code % 28 else '와'} {second}"
+    else:
+        things = f"{SIZES[scene.size][2]} {scene.concepts[0].name_ko}{COUNTS[scene.count][1]}".strip()
+    colour = COLOURS[scene.colour][1]
+    return rng.choice(("{c} 배경 위의 {x}", "{c} 배경의 {x} 사진", "{c} 배경 앞의 {x}")).format(c=colour, x=things)
