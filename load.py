@@ -92,8 +92,9 @@ def load_config(*paths: str | Path) -> DictConfig:
 
 
 def resolve_folder(name: str) -> str:
-    """A folder named in a config: as it is, or inside this project; any other name is left for the model hub."""
-    for folder in (Path(name), ROOT / name):
+    """A folder named in a config: as it is, inside this project, or in its models/ under the name it has on the model
+    hub; any other name is left for the hub."""
+    for folder in (Path(name), ROOT / name, ROOT / "models" / name):
         if folder.is_dir():
             return str(folder)
     return name

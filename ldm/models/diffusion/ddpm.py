@@ -1,0 +1,297 @@
+"""The diffusion process (DDPM) and the text-to-image latent diffusion model built on it (LatentDiffusion)."""
+
+import hashlib
+from contextlib import contextmanager
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from ldm.errors import UserError
+from ldm.modules.diffusionmodules.util import make_beta_schedule
+from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
+from ldm.modules.ema import LitEma
+from load import instantiate_from_config, load_weights
+
+
+def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """values[t] for t [B], shaped [B, 1, 1, 1] to multiply pictures."""
+    return values[t].reshape(-1, 1, 1, 1)
+
+
+class DiffusionWrapper(nn.Module):
+    """The UNet under the name published checkpoints have for it, `model.diffusion_model`."""
+
+    def __init__(self, unet_config, conditioning_key: str | None):
+        super().__init__()
+        if conditioning_key != "crossattn":
+            raise UserError(f"conditioning_key {conditioning_key!r}: a text-to-image model has 'crossattn'")
+        self.diffusion_model = instantiate_from_config(unet_config)
+        self.conditioning_key = conditioning_key
+
+    def forward(self, x, t, context):
+        return self.diffusion_model(x, t, context)
+
+
+class DDPM(pl.LightningModule):
+    """Gaussian diffusion with a noise-predicting network (Ho et al., arXiv 2006.11239)."""
+
+    def __init__(
+        self,
+        unet_config,                             # target and params of the network
+        timesteps: int = 1000,
+        beta_schedule: str = "linear",           # see make_beta_schedule
+        linear_start: float = 1e-4,
+        linear_end: float = 2e-2,
+        cosine_s: float = 8e-3,
+        loss_type: str = "l2",                   # "l2" or "l1"
+        l_simple_weight: float = 1.0,            # weight of the simple loss, eq. 14
+        original_elbo_weight: float = 0.0,       # weight of the variational bound's terms, eq. 12
+        logvar_init: float = 0.0,                # constant log-variance of the loss
+        parameterization: str = "eps",           # what the network predicts; only the noise, "eps"
+        first_stage_key: str = "image",          # batch entry that holds pictures
+        image_size: int = 256,                   # of what is diffused (the latents)
+        channels: int = 3,                       # likewise
+        use_ema: bool = True,                    # keep averaged weights and use them for samples
+        conditioning_key: str | None = None,     # how the prompt enters the network
+        ckpt_path: str | None = None,            # weights to start from
+    ):
+        super().__init__()
+        if parameterization != "eps" or loss_type not in ("l1", "l2"):
+            raise UserError(f"parameterization {parameterization!r} with loss {loss_type!r}: this code has 'eps' with "
+                            "'l2' or 'l1'")
+        self.first_stage_key, self.image_size, self.channels = first_stage_key, image_size, channels
+        self.loss_type = loss_type
+        self.l_simple_weight, self.original_elbo_weight = l_simple_weight, original_elbo_weight
+        self.learning_rate, self.seed = 0.0, 0
+        self.model = DiffusionWrapper(unet_config, conditioning_key)
+        self.model_ema = LitEma(self.model) if use_ema else None
+        self.register_schedule(make_beta_schedule(beta_schedule, timesteps, linear_start, linear_end, cosine_s))
+        self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
+        self.ckpt_path = ckpt_path
+
+    def register_schedule(self, betas: np.ndarray) -> None:
+        """Buffers of the forward process and its posterior, float32 [T], from betas float64 [T]."""
+        alphas = 1.0 - betas
+        alphas_cumprod = np.cumprod(alphas)
+        alphas_cumprod_prev = np.append(1.0, alphas_cumprod[:-1])
+        posterior_variance = betas * (1.0 - alphas_cumprod_prev) / (1.0 - alphas_cumprod)  # eq. 7
+        self.num_timesteps = len(betas)
+        for name, value in {
+            "betas": betas,
+            "alphas_cumprod": alphas_cumprod,
+            "alphas_cumprod_prev": alphas_cumprod_prev,
+            "sqrt_alphas_cumprod": np.sqrt(alphas_cumprod),
+            "sqrt_one_minus_alphas_cumprod": np.sqrt(1.0 - alphas_cumprod),
+            "log_one_minus_alphas_cumprod": np.log(1.0 - alphas_cumprod),
+            "sqrt_recip_alphas_cumprod": np.sqrt(1.0 / alphas_cumprod),
+            "sqrt_recipm1_alphas_cumprod": np.sqrt(1.0 / alphas_cumprod - 1),
+            "posterior_variance": posterior_variance,
+            "posterior_log_variance_clipped": np.log(np.maximum(posterior_variance, 1e-20)),
+            "posterior_mean_coef1": betas * np.sqrt(alphas_cumprod_prev) / (1.0 - alphas_cumprod),
+            "posterior_mean_coef2": (1.0 - alphas_cumprod_prev) * np.sqrt(alphas) / (1.0 - alphas_cumprod),
+        }.items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32, device="cpu"))
+        lvlb_weights = np.append(np.nan, betas[1:] ** 2 / (
+            2 * posterior_variance[1:] * alphas[1:] * (1 - alphas_cumprod[1:])))
+        lvlb_weights[0] = lvlb_weights[min(1, len(betas) - 1)]  # the first posterior has no variance
+        self.register_buffer("lvlb_weights", torch.tensor(lvlb_weights, dtype=torch.float32, device="cpu"),
+                             persistent=False)
+
+    def q_sample(self, x_start, t, noise=None):
+        """x_t from x_0 [B, C, H, W], t int [B] in [0, T) and noise like x_0 (eq. 4)."""
+        noise = torch.randn_like(x_start) if noise is None else noise
+        return extract(self.sqrt_alphas_cumprod, t) * x_start + extract(self.sqrt_one_minus_alphas_cumprod, t) * noise
+
+    def apply_model(self, x_noisy, t, cond):
+        """The predicted noise for x_noisy [B, C, H, W] at t int [B], given features [B, N, D]."""
+        return self.model(x_noisy, t, cond)
+
+    def p_losses(self, x_start, cond, t, noise=None):
+        """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]."""
+        noise = torch.randn_like(x_start) if noise is None else noise
+        prediction = self.apply_model(self.q_sample(x_start, t, noise), t, cond)
+        difference = prediction - noise
+        error = (difference.abs() if self.loss_type == "l1" else difference.square()).mean(dim=(1, 2, 3))
+        weighted = error / self.logvar[t].exp() + self.logvar[t]
+        vlb = (self.lvlb_weights[t] * error).mean()
+        loss = self.l_simple_weight * weighted.mean() + self.original_elbo_weight * vlb
+        stage = "train" if self.training else "val"
+        return loss, {f"{stage}/loss_simple": error.mean(), f"{stage}/loss_vlb": vlb, f"{stage}/loss": loss}
+
+    @contextmanager
+    def ema_scope(self):
+        """Within it the network has its averaged weights, where there are any."""
+        if self.model_ema is None:
+            yield
+            return
+        self.model_ema.swap(self.model)
+        try:
+            yield
+        finally:
+            self.model_ema.swap(self.model)
+
+
+class LatentDiffusion(DDPM):
+    """Text-to-image latent diffusion (Rombach et al., arXiv 2112.10752), frozen, with learned words.
+
+    Only the embedding manager's vectors are trainable (Gal et al., arXiv 2208.01618, eq. 2).
+    """
+
+    def __init__(
+        self,
+        first_stage_config,                      # the autoencoder
+        cond_stage_config,                       # the text encoder
+        personalization_config,                  # the embedding manager
+        cond_stage_key: str = "caption",         # batch entry that holds prompts
+        cond_stage_trainable: bool = True,       # always so here: gradients reach the vectors through the text encoder
+        scale_factor: float = 1.0,               # latents times this have a deviation of about one
+        embedding_reg_weight: float = 0.0,       # weight of the vectors' distance to their start
+        **kwargs,                                # see DDPM
+    ):
+        super().__init__(**kwargs)
+        self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
+        self.embedding_reg_weight = embedding_reg_weight
+        self.first_stage_model = instantiate_from_config(first_stage_config)
+        self.cond_stage_model = instantiate_from_config(cond_stage_config)
+        self.requires_grad_(False)
+        self.embedding_manager = instantiate_from_config(personalization_config, embedder=self.cond_stage_model)
+        self.strict_loading = False  # training checkpoints hold the learned parameters alone
+        self._moments: dict[str, torch.Tensor] = {}
+        if self.ckpt_path is not None:
+            load_weights(self, self.ckpt_path)
+            self.reset_embeddings()
+
+    def reset_embeddings(self) -> None:
+        """Start the learned words anew from the text encoder's present weights."""
+        self.embedding_manager.reset_parameters()
+
+    def train(self, mode: bool = True):
+        """Training mode is for what is trained: the frozen parts stay in eval mode."""
+        super().train(mode)
+        for module in (self.model, self.first_stage_model, self.cond_stage_model):
+            module.eval()
+        return self
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """The parameters that training changes: the vectors of the learned words."""
+        return list(self.embedding_manager.embedding_parameters())
+
+    # Text ------------------------------------------------------------------------------------------------------------
+
+    def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
+        """Features [B, N, D] of prompts, learned words in place."""
+        return self.cond_stage_model.encode(c, embedding_manager=self.embedding_manager)
+
+    # Pictures --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode_first_stage(self, x: torch.Tensor) -> DiagonalGaussianDistribution:
+        """The posterior over latents of pixels [B, 3, H, W] in [-1, 1]."""
+        return self.first_stage_model.encode(x)
+
+    def get_first_stage_encoding(self, encoder_posterior) -> torch.Tensor:
+        """Scaled latents: a draw from a posterior, or the tensor given."""
+        z = encoder_posterior
+        return self.scale_factor * (z.sample() if isinstance(z, DiagonalGaussianDistribution) else z)
+
+    @torch.no_grad()
+    def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
+        """Pixels [B, 3, H, W], about in [-1, 1], of scaled latents."""
+        return self.first_stage_model.decode(z / self.scale_factor)
+
+    def _posterior(self, batch) -> DiagonalGaussianDistribution:
+        """The batch's posterior. Pictures that carry a `key` are encoded the first time only: the data set is a
+        handful of pictures, seen thousands of times."""
+        images = batch[self.first_stage_key]
+        keys = batch.get("key")
+        if keys is None:
+            return self.encode_first_stage(images.permute(0, 3, 1, 2).to(self.device))
+        for i, key in enumerate(keys):
+            if key not in self._moments:
+                pixels = images[i : i + 1].permute(0, 3, 1, 2).to(self.device)
+                self._moments[key] = self.encode_first_stage(pixels).parameters
+        return DiagonalGaussianDistribution(torch.cat([self._moments[key] for key in keys]))
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    def forward(self, x, c: list[str]):
+        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps."""
+        t = torch.randint(0, self.num_timesteps, (x.shape[0],), device=x.device)
+        return self.p_losses(x, self.get_learned_conditioning(list(c)), t)
+
+    def p_losses(self, x_start, cond, t, noise=None):
+        loss, parts = super().p_losses(x_start, cond, t, noise)
+        if self.embedding_reg_weight > 0:
+            stage = "train" if self.training else "val"
+            parts[f"{stage}/loss_emb_reg"] = self.embedding_manager.embedding_to_coarse_loss()
+            loss = loss + self.embedding_reg_weight * parts[f"{stage}/loss_emb_reg"]
+            parts[f"{stage}/loss"] = loss
+        return loss, parts
+
+    def shared_step(self, batch):
+        # Chance is a function of the run's seed and the batch's place in it, so that a resumed run draws what an
+        # uninterrupted one would have drawn.
+        if "position" in batch:
+            torch.manual_seed(derive_seed(self.seed, int(batch["position"][0])))
+        x = self.get_first_stage_encoding(self._posterior(batch))
+        return self(x, batch[self.cond_stage_key])
+
+    def training_step(self, batch, batch_idx):
+        self.embedding_manager.progressive_counter = self.global_step
+        loss, parts = self.shared_step(batch)
+        if not torch.isfinite(loss):
+            raise UserError(f"the loss is {float(loss)} at step {self.global_step}; the embeddings saved before are "
+                            "good. Lower model.base_learning_rate, or train in float32")
+        size = len(batch[self.cond_stage_key])
+        self.log_dict({k: v.detach() for k, v in parts.items()}, prog_bar=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        _, parts = self.shared_step(batch)
+        self.log_dict(parts, on_epoch=True, batch_size=len(batch[self.cond_stage_key]))
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.trainable_parameters(), lr=self.learning_rate)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Keep what is learned: frozen weights have their own file."""
+        learned = {n for n, p in self.named_parameters() if p.requires_grad}
+        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if n in learned}
+
+    # Looking ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def log_images(self, batch, N: int = 4, ddim_steps: int = 50, ddim_eta: float = 0.0,
+                   unconditional_guidance_scale: float = 5.0, sample: bool = True, **kwargs):
+        """Pictures to look at, each [n, 3, H, W] in about [-1, 1]: `inputs`, `reconstruction`, and, for the batch's
+        prompts, `samples` without guidance and `samples_scaled` with it."""
+        from ldm.models.diffusion.ddim import DDIMSampler
+        images = batch[self.first_stage_key][:N].permute(0, 3, 1, 2).to(self.device)
+        n = len(images)
+        log = {"inputs": images, "reconstruction": self.decode_first_stage(
+            self.scale_factor * self.encode_first_stage(images).mode())}
+        if sample:
+            sampler, shape = DDIMSampler(self), (self.channels, *log_shape(self, images))
+            generator = torch.Generator().manual_seed(self.seed)
+            x_T = torch.randn(n, *shape, generator=generator).to(self.device)
+            with self.ema_scope():
+                cond = self.get_learned_conditioning(list(batch[self.cond_stage_key][:n]))
+                uncond = self.get_learned_conditioning([""] * n)
+                for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
+                    z, _ = sampler.sample(ddim_steps, n, shape, cond, eta=ddim_eta, x_T=x_T, verbose=False,
+                                          unconditional_guidance_scale=scale, unconditional_conditioning=uncond)
+                    log[name] = self.decode_first_stage(z)
+        return log
+
+
+def log_shape(model: LatentDiffusion, images: torch.Tensor) -> tuple[int, int]:
+    """Height and width of the latents of pictures [B, 3, H, W]."""
+    f = model.first_stage_model.downsampling
+    return images.shape[2] // f, images.shape[3] // f
+
+
+def derive_seed(seed: int, position: int) -> int:
+    """A 63-bit seed that depends on both numbers and on nothing else."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{position}".encode(), digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,31 @@
+"""PLMS sampling."""
+
+from ldm.errors import UserError
+from ldm.models.diffusion.ddim import DDIMSampler
+
+# Adams-Bashforth coefficients, newest prediction first, by the number of predictions there are.
+_MULTISTEP = {2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55 / 24, -59 / 24, 37 / 24, -9 / 24)}
+
+
+class PLMSSampler(DDIMSampler):
+    """Pseudo linear multistep method (Liu et al., arXiv 2202.09778, section 3.3): DDIM's update with a noise
+    prediction extrapolated from the last four. The first step averages the predictions at its two ends."""
+
+    def make_schedule(self, ddim_num_steps, ddim_eta=0.0):
+        if ddim_eta != 0:
+            raise UserError("PLMS is deterministic: eta must be 0")
+        super().make_schedule(ddim_num_steps, ddim_eta)
+
+    def begin(self):
+        self.predictions = []
+
+    def step(self, predict, x, index, generators, temperature):
+        eps = predict(x, int(self.ddim_timesteps[index]))
+        self.predictions = [eps, *self.predictions[:3]]
+        if len(self.predictions) == 1:
+            x_next, _ = self.update(x, eps, index)
+            eps_prime = (eps + predict(x_next, int(self.ddim_timesteps[max(index - 1, 0)]))) / 2
+        else:
+            weights = _MULTISTEP[len(self.predictions)]
+            eps_prime = sum(w * e for w, e in zip(weights, self.predictions, strict=True))
+        return self.update(x, eps_prime, index)
