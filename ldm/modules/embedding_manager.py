@@ -43,7 +43,7 @@ class EmbeddingManager(nn.Module):
     ):
         super().__init__()
         self._embedder = [embedder]  # in a list: its weights are not this module's
-        self.placeholder_strings = list(placeholder_strings or ["*"])
+        self.placeholder_strings = ["*"] if placeholder_strings is None else list(placeholder_strings)
         if per_image_tokens:
             self.placeholder_strings += [t for t in PER_IMAGE_TOKENS if t not in self.placeholder_strings]
         self.initializer_words = list(initializer_words or [])

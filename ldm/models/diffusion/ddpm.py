@@ -143,7 +143,7 @@ class LatentDiffusion(DDPM):
         self,
         first_stage_config,                      # the autoencoder
         cond_stage_config,                       # the text encoder
-        personalization_config,                  # the embedding manager
+        personalization_config=None,             # the embedding manager; without it no word can be learned
         cond_stage_key: str = "caption",         # batch entry that holds prompts
         cond_stage_trainable: bool = True,       # always so here: gradients reach the vectors through the text encoder
         scale_factor: float = 1.0,               # latents times this have a deviation of about one
@@ -156,7 +156,9 @@ class LatentDiffusion(DDPM):
         self.first_stage_model = instantiate_from_config(first_stage_config)
         self.cond_stage_model = instantiate_from_config(cond_stage_config)
         self.requires_grad_(False)
-        self.embedding_manager = instantiate_from_config(personalization_config, embedder=self.cond_stage_model)
+        self.embedding_manager = instantiate_from_config(
+            personalization_config or {"target": "ldm.modules.embedding_manager.EmbeddingManager",
+                                       "params": {"placeholder_strings": []}}, embedder=self.cond_stage_model)
         self.strict_loading = False  # training checkpoints hold the learned parameters alone
         self._moments: dict[str, torch.Tensor] = {}
         if self.ckpt_path is not None:
@@ -251,6 +253,8 @@ class LatentDiffusion(DDPM):
     def validation_step(self, batch, batch_idx):
         _, parts = self.shared_step(batch)
         self.log_dict(parts, on_epoch=True, batch_size=len(batch[self.cond_stage_key]))
+
+    test_step = validation_step
 
     def configure_optimizers(self):
         return torch.optim.AdamW(self.trainable_parameters(), lr=self.learning_rate)

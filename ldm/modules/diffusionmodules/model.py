@@ -7,8 +7,8 @@ from torch import nn
 from ldm.modules.attention import attention
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32, channels, eps=1e-6)
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 class Upsample(nn.Module):
@@ -30,11 +30,11 @@ class Downsample(nn.Module):
 
 
 class ResnetBlock(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, dropout: float):
+    def __init__(self, in_channels: int, out_channels: int, dropout: float, groups: int):
         super().__init__()
-        self.norm1 = group_norm(in_channels)
+        self.norm1 = group_norm(in_channels, groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = group_norm(out_channels)
+        self.norm2 = group_norm(out_channels, groups)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
@@ -48,9 +48,9 @@ class ResnetBlock(nn.Module):
 class AttnBlock(nn.Module):
     """Single-head self-attention over the pixels of a feature map."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, groups: int):
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -66,12 +66,12 @@ class AttnBlock(nn.Module):
 class Level(nn.Module):
     """The blocks of one resolution, in the published layout: `block`, `attn`, and `downsample` or `upsample`."""
 
-    def __init__(self, channels: list[int], with_attention: bool, dropout: float):
+    def __init__(self, channels: list[int], with_attention: bool, dropout: float, groups: int):
         super().__init__()
         self.block = nn.ModuleList(
-            ResnetBlock(c_in, c_out, dropout) for c_in, c_out in zip(channels[:-1], channels[1:], strict=True)
+            ResnetBlock(c_in, c_out, dropout, groups) for c_in, c_out in zip(channels[:-1], channels[1:], strict=True)
         )
-        self.attn = nn.ModuleList(AttnBlock(c) for c in channels[1:] if with_attention)
+        self.attn = nn.ModuleList(AttnBlock(c, groups) for c in channels[1:] if with_attention)
 
     def forward(self, x):
         for i, block in enumerate(self.block):
@@ -81,12 +81,12 @@ class Level(nn.Module):
         return x
 
 
-def middle(channels: int, dropout: float) -> nn.Module:
+def middle(channels: int, dropout: float, groups: int) -> nn.Module:
     """`block_1`, `attn_1`, `block_2` at the lowest resolution, in this order."""
     mid = nn.Sequential()
-    mid.add_module("block_1", ResnetBlock(channels, channels, dropout))
-    mid.add_module("attn_1", AttnBlock(channels))
-    mid.add_module("block_2", ResnetBlock(channels, channels, dropout))
+    mid.add_module("block_1", ResnetBlock(channels, channels, dropout, groups))
+    mid.add_module("attn_1", AttnBlock(channels, groups))
+    mid.add_module("block_2", ResnetBlock(channels, channels, dropout, groups))
     return mid
 
 
@@ -106,19 +106,21 @@ class Encoder(nn.Module):
         double_z: bool = True,          # mean and log-variance
         dropout: float = 0.0,
         out_ch: int | None = None,      # the decoder's; both share one config
+        norm_groups: int = 32,          # of the group norms; with as many groups as channels, flat colours get lost
     ):
         super().__init__()
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         self.down = nn.ModuleList()
         c = ch
         for i, mult in enumerate(ch_mult):
-            level = Level([c] + [ch * mult] * num_res_blocks, resolution // 2**i in attn_resolutions, dropout)
+            level = Level([c] + [ch * mult] * num_res_blocks, resolution // 2**i in attn_resolutions, dropout,
+                          norm_groups)
             c = ch * mult
             if i != len(ch_mult) - 1:
                 level.downsample = Downsample(c)
             self.down.append(level)
-        self.mid = middle(c, dropout)
-        self.norm_out = group_norm(c)
+        self.mid = middle(c, dropout, norm_groups)
+        self.norm_out = group_norm(c, norm_groups)
         self.conv_out = nn.Conv2d(c, z_channels * (2 if double_z else 1), 3, padding=1)
 
     def forward(self, x):
@@ -134,20 +136,22 @@ class Decoder(nn.Module):
     """Latents [B, z_channels, H/f, W/f] -> pixels [B, out_ch, H, W]. Arguments as for the Encoder."""
 
     def __init__(self, ch: int, ch_mult: list[int], num_res_blocks: int, attn_resolutions: list[int], resolution: int,
-                 in_channels: int, z_channels: int, out_ch: int, double_z: bool = True, dropout: float = 0.0):
+                 in_channels: int, z_channels: int, out_ch: int, double_z: bool = True, dropout: float = 0.0,
+                 norm_groups: int = 32):
         super().__init__()
         c = ch * ch_mult[-1]
         self.conv_in = nn.Conv2d(z_channels, c, 3, padding=1)
-        self.mid = middle(c, dropout)
+        self.mid = middle(c, dropout, norm_groups)
         levels = []
         for i, mult in reversed(list(enumerate(ch_mult))):
-            level = Level([c] + [ch * mult] * (num_res_blocks + 1), resolution // 2**i in attn_resolutions, dropout)
+            level = Level([c] + [ch * mult] * (num_res_blocks + 1), resolution // 2**i in attn_resolutions, dropout,
+                          norm_groups)
             c = ch * mult
             if i != 0:
                 level.upsample = Upsample(c)
             levels.insert(0, level)
         self.up = nn.ModuleList(levels)  # stored from the highest resolution to the lowest, run the other way
-        self.norm_out = group_norm(c)
+        self.norm_out = group_norm(c, norm_groups)
         self.conv_out = nn.Conv2d(c, out_ch, 3, padding=1)
 
     def forward(self, z):

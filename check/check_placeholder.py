@@ -1,0 +1,69 @@
+"""What is in an embedding file and what it does to a prompt: python -m check.check_placeholder EMBEDDING [--prompt ...]"""
+
+import argparse
+
+import torch
+import torch.nn.functional as F
+
+from check.common import load_checked_model, model_flags, print_table
+from ldm.cli import run_command
+
+
+def nearest_words(vector: torch.Tensor, table: torch.Tensor, tokenizer, count: int = 5) -> str:
+    """The vocabulary's words most similar to a vector [D] by cosine."""
+    cosine, ids = F.cosine_similarity(vector[None], table).topk(count)
+    words = tokenizer.tokenizer.convert_ids_to_tokens(ids.tolist())
+    return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
+
+
+def injected_positions(manager, tokens: torch.Tensor) -> list[tuple[str, int, int]]:
+    """(placeholder, vector number, position) for each vector that enters a tokenized prompt [N].
+
+    Found by watching where the embedding manager puts marked vectors.
+    """
+    found, marks = [], torch.zeros(1, len(tokens), manager.dim)
+    output = manager(tokens[None], marks)[0]
+    for placeholder in manager.string_to_param_dict:
+        for n, vector in enumerate(manager.active_vectors(placeholder)):
+            found += [(placeholder, n, p) for p in range(len(tokens)) if torch.equal(output[p], vector.to(output))]
+    return sorted(found, key=lambda entry: entry[2])
+
+
+@torch.no_grad()
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Print the placeholders of an embedding file, their vectors and the "
+                                     "nearest vocabulary words; with a prompt, where the vectors go in and how far "
+                                     "the text features move.")
+    parser.add_argument("embedding", metavar="EMBEDDING")
+    parser.add_argument("--prompt", help="a prompt to look at")
+    parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
+    opt = model_flags(parser).parse_args(arguments)
+    model = load_checked_model(opt)
+    encoder, manager = model.cond_stage_model, model.embedding_manager
+    table = encoder.transformer.token_emb.weight
+    manager.load(opt.embedding)
+
+    print(f"the vocabulary's {len(table):,} vectors are {table.norm(dim=1).mean():.3f} long on average "
+          f"(deviation {table.norm(dim=1).std():.3f})\n")
+    print_table(("placeholder", "token id", "vector", "length", "nearest words by cosine"), [
+        (placeholder, int(manager.string_to_token_dict[placeholder]), n, float(vector.norm()),
+         nearest_words(vector, table, encoder.tknz_fn))
+        for placeholder, vectors in manager.string_to_param_dict.items() for n, vector in enumerate(vectors)])
+
+    if opt.prompt is not None:
+        manager.warn_if_absent([opt.prompt])
+        tokens = encoder.tknz_fn(opt.prompt)[0]
+        entries = {position: f"{placeholder}, vector {n}" for placeholder, n, position in
+                   injected_positions(manager, tokens)}
+        before, after = encoder.encode([opt.prompt])[0], model.get_learned_conditioning([opt.prompt])[0]
+        moved = (after - before).norm(dim=1) / before.norm(dim=1)
+        pieces = encoder.tknz_fn.tokenizer.convert_ids_to_tokens(tokens.tolist())
+        length = max([p for p, piece in enumerate(pieces) if piece != "[PAD]"] + list(entries)) + 1
+        print(f"\n{opt.prompt!r}: {len(entries)} vectors go in; the features move by "
+              f"{float((after - before).norm() / before.norm()):.3f} of their length")
+        print_table(("position", "token", "learned vector there", "features move by"), [
+            (p, pieces[p], entries.get(p, ""), float(moved[p])) for p in range(length)])
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,40 @@
+"""What the check scripts share: their flags, the model they look into, a printed table."""
+
+import argparse
+
+import torch
+
+from load import ROOT, instantiate_from_config, load_config, load_model_from_config
+from txt2img import EMBEDDED_MODEL, find_config
+
+
+def model_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add --config and --ckpt_path, by default the embedded model's."""
+    parser.add_argument("--config", metavar="YAML", help="the model's config; default: the one beside the checkpoint")
+    parser.add_argument("--ckpt_path", metavar="CKPT", default=str(EMBEDDED_MODEL.relative_to(ROOT)),
+                        help="the model's checkpoint (default: %(default)s)")
+    return parser
+
+
+def load_checked_model(opt):
+    """The model that the flags name."""
+    return load_model_from_config(load_config(find_config(opt)), opt.ckpt_path)
+
+
+def meta_model(config):
+    """The model a config describes, with shapes but without weights."""
+    with torch.device("meta"):
+        return instantiate_from_config(config["model"])
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple]) -> None:
+    """Print rows under a header, columns aligned; numbers to the right."""
+    cells = [[f"{c:,}" if isinstance(c, int) else f"{c:.3f}" if isinstance(c, float) else str(c) for c in row]
+             for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for n, row in enumerate(cells):
+        values = rows[n - 1] if n else header
+        print("  ".join(cell.rjust(w) if isinstance(value, int | float) else cell.ljust(w)
+                        for cell, w, value in zip(row, widths, values, strict=True)).rstrip())
+        if n == 0:
+            print("  ".join("-" * w for w in widths))

@@ -1,0 +1,61 @@
+"""Data sets from a config, for Lightning."""
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Sampler
+
+from load import instantiate_from_config
+
+
+class PositionSampler(Sampler):
+    """Item positions that go on where training stands: batch k of a run has the same items whether or not the run was
+    stopped before it. Positions are dealt to the processes of a distributed run in turn."""
+
+    def __init__(self, trainer: pl.Trainer, length: int, batch_size: int):
+        self.trainer = trainer
+        self.stride = batch_size * trainer.accumulate_grad_batches * trainer.world_size  # items a step
+        self.steps = max(1, length // self.stride)                                       # steps an epoch
+
+    def __len__(self) -> int:
+        return self.steps * self.stride // self.trainer.world_size
+
+    def __iter__(self):
+        start = self.trainer.global_step * self.stride + self.trainer.global_rank
+        done = self.trainer.global_step % self.steps * self.stride // self.trainer.world_size
+        return iter(range(start, start + (len(self) - done) * self.trainer.world_size, self.trainer.world_size))
+
+
+class DataModuleFromConfig(pl.LightningDataModule):
+    """Builds the data sets that a config names and their loaders."""
+
+    def __init__(
+        self,
+        batch_size: int,                     # a device
+        train: dict | None = None,           # target and params of each data set
+        validation: dict | None = None,
+        test: dict | None = None,
+        num_workers: int = 0,                # 0 is fastest for a handful of pictures: they are kept decoded
+    ):
+        super().__init__()
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.configs = {k: v for k, v in (("train", train), ("validation", validation), ("test", test)) if v}
+        self.datasets = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Build the data sets: reads the pictures. Raises UserError for a folder without any."""
+        if not self.datasets:
+            self.datasets = {name: instantiate_from_config(config) for name, config in self.configs.items()}
+
+    def _loader(self, name: str, sampler=None) -> DataLoader | list:
+        if name not in self.configs:
+            return []
+        return DataLoader(self.datasets[name], self.batch_size, sampler=sampler, num_workers=self.num_workers,
+                          persistent_workers=self.num_workers > 0)
+
+    def train_dataloader(self):
+        return self._loader("train", PositionSampler(self.trainer, len(self.datasets["train"]), self.batch_size))
+
+    def val_dataloader(self):
+        return self._loader("validation")
+
+    def test_dataloader(self):
+        return self._loader("test")

@@ -1,0 +1,136 @@
+"""Pictures of one thing, with prompts that name it: what textual inversion learns from."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from ldm.errors import UserError
+from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+
+# Neutral contexts for a thing: the word must come to mean the thing, not one way of showing it.
+TEMPLATES = (
+    "a photo of a {}", "a photo of one {}", "a photo of the {}", "a photo of my {}", "a good photo of a {}",
+    "a close-up photo of a {}", "a cropped photo of the {}", "a bright photo of the {}", "a dark photo of a {}",
+    "a clean photo of a {}", "a dirty photo of the {}", "a small photo of a {}", "a large photo of the {}",
+    "a nice picture of a {}", "a cool picture of the {}", "a picture of a {}", "a picture of the {}",
+    "a rendering of a {}", "a rendering of the {}", "a depiction of a {}", "an illustration of the {}",
+    "an image of a {}", "an image of my {}",
+)
+# The same with a second word, for the single picture.
+DUAL_TEMPLATES = (
+    "a photo of a {} with {}", "a photo of the {} with {}", "a picture of a {} with {}", "a rendering of a {} with {}",
+    "a close-up photo of the {} with {}", "an image of a {} with {}",
+)
+INTERPOLATIONS = {"linear": Image.Resampling.BILINEAR, "bilinear": Image.Resampling.BILINEAR,
+                  "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """A picture as RGB: turned upright, transparency on white, grey and CMYK converted.
+
+    Raises UserError for a file that is no picture or is cut short.
+    """
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I"):  # 16-bit grey
+                image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image)
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable picture ({str(error).splitlines()[0]}); remove it, or pass "
+                        "--skip_bad_images to go on with the rest") from None
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """The picture files of a folder, by name. Raises UserError if there is no folder or no picture in it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such image folder (--data_root)")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not paths:
+        raise UserError(f"{folder}: no pictures in it; put 3 to 5 of them there ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+class PersonalizedBase(Dataset):
+    """Pictures of a thing with a prompt from a template (Gal et al., arXiv 2208.01618, section 4).
+
+    Item p, for any p >= 0, is a function of the seed and p alone: {"image": float32 [size, size, 3] in [-1, 1],
+    "caption": str, "key": the picture and whether it is mirrored, "position": p}. Every round of `num_images` items
+    shows each picture once.
+    """
+
+    templates, dual_templates = TEMPLATES, DUAL_TEMPLATES
+
+    def __init__(
+        self,
+        data_root: str,                       # folder with the pictures
+        size: int | None = None,              # side in pixels; None keeps each picture's own
+        repeats: int = 100,                   # rounds that make an epoch
+        interpolation: str = "bicubic",
+        flip_p: float = 0.5,                  # chance of mirroring
+        set: str = "train",                   # "train" or "val": the same pictures, other draws
+        placeholder_token: str = "*",
+        per_image_tokens: bool = False,       # sometimes name the single picture too
+        center_crop: bool = False,            # cut to a square before resizing; otherwise the picture is squeezed
+        mixing_prob: float = 0.25,            # how often the single picture is named
+        coarse_class_text: str | None = None, # goes before the placeholder: "dog" gives "a photo of a dog *"
+        skip_bad_images: bool = False,        # leave unreadable files out instead of stopping
+        seed: int = 0,
+    ):
+        super().__init__()
+        if interpolation not in INTERPOLATIONS:
+            raise UserError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+        self.image_paths, self.images = [], []
+        for path in find_images(data_root):
+            try:
+                image = open_image(path)
+            except UserError as error:
+                if not skip_bad_images:
+                    raise
+                print(f"left out: {error}")
+                continue
+            if center_crop:
+                image = ImageOps.fit(image, (min(image.size),) * 2)
+            if size is not None:
+                image = image.resize((size, size), INTERPOLATIONS[interpolation])
+            self.image_paths.append(path)
+            self.images.append(np.asarray(image))
+        if not self.images:
+            raise UserError(f"{data_root}: none of its pictures can be read")
+        self.num_images = len(self.images)
+        if per_image_tokens and self.num_images > len(PER_IMAGE_TOKENS):
+            raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
+                            f"{self.num_images}")
+        self.repeats, self.flip_p, self.seed = repeats, flip_p, f"{seed}/{set}"
+        self.per_image_tokens, self.mixing_prob = per_image_tokens, mixing_prob
+        self.word = f"{coarse_class_text} {placeholder_token}" if coarse_class_text else placeholder_token
+
+    def __len__(self) -> int:
+        return self.num_images * self.repeats
+
+    def __getitem__(self, position: int) -> dict:
+        rounds, place = divmod(position, self.num_images)
+        order = random.Random(f"{self.seed}/round/{rounds}").sample(range(self.num_images), self.num_images)
+        index, rng = order[place], random.Random(f"{self.seed}/item/{position}")
+        flipped = rng.random() < self.flip_p
+        if self.per_image_tokens and rng.random() < self.mixing_prob:
+            caption = rng.choice(self.dual_templates).format(self.word, PER_IMAGE_TOKENS[index])
+        else:
+            caption = rng.choice(self.templates).format(self.word)
+        pixels = self.images[index][:, ::-1] if flipped else self.images[index]
+        return {
+            "image": torch.from_numpy((pixels / 127.5 - 1.0).astype(np.float32)),
+            "caption": caption,
+            "key": f"{self.image_paths[index]}{'|mirrored' * flipped}",
+            "position": position,
+        }

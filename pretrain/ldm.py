@@ -1,0 +1,137 @@
+"""Train the emoji model's UNet and text transformer: python -m pretrain.ldm --run pretrain/runs/ldm \
+--autoencoder pretrain/runs/autoencoder/autoencoder.ckpt --scale_factor S"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+from ldm.models.diffusion.ddim import DDIMSampler
+from ldm.modules.ema import LitEma
+from ldm.serialization import write_bytes, write_tensors
+from load import instantiate_from_config, load_config, load_weights
+from make_log_new import save_grid
+from pretrain.autoencoder import CONFIG, to_pixels
+from pretrain.bank import captions, render_bank
+from pretrain.checkpoint import Run, default_device, parser
+from pretrain.world import GROUPS
+
+CAPTIONS_PER_PICTURE = 4
+WATCHED = ("a red apple on a blue background", "two lemons on a black background", "a tiger on a green background",
+           "a hamburger on a yellow background", "a fish and a carrot on a white background",
+           "a photo of an octopus on a pink background", "a sunflower on a purple background", "a penguin")
+
+
+def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
+    """(moments float16 [count, 2*C, h, w], captions [count][CAPTIONS_PER_PICTURE]), made once and kept in the folder."""
+    moments_file, captions_file = folder / "moments.npy", folder / "captions.json"
+    if not captions_file.exists():
+        moments, texts = [], []
+        for pictures, scenes in render_bank(count, seed, groups):
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+                parts = [model.first_stage_model.encode(to_pixels(p, device)).parameters for p in np.split(pictures, 10)]
+            moments.append(torch.cat(parts).half().cpu().numpy())
+            texts += zip(*(captions([(s, k + i) for s, k in scenes]) for i in range(CAPTIONS_PER_PICTURE)), strict=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(moments_file, np.concatenate(moments))
+        write_bytes(captions_file, json.dumps(texts).encode())
+    return np.load(moments_file), json.loads(captions_file.read_text())
+
+
+def min_snr_weights(alphas_cumprod: torch.Tensor, gamma: float = 5.0) -> torch.Tensor:
+    """Weights [T] of the noise loss that cap the signal-to-noise ratio (Hang et al., arXiv 2303.09556, section 3.4)."""
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    return snr.clamp(max=gamma) / snr
+
+
+@torch.no_grad()
+def sample_watched(model, path: Path, device) -> None:
+    """A contact sheet of the WATCHED prompts, two pictures each."""
+    prompts = [p for p in WATCHED for _ in range(2)]
+    shape = (model.channels, model.image_size, model.image_size)
+    x_T = torch.randn(len(prompts), *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    encode = model.cond_stage_model.encode
+    z, _ = DDIMSampler(model).sample(25, len(prompts), shape, encode(prompts), x_T=x_T, verbose=False,
+                                     unconditional_guidance_scale=4.0,
+                                     unconditional_conditioning=encode([""] * len(prompts)))
+    save_grid(model.decode_first_stage(z), path, columns=8)
+
+
+def export(model, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
+    """Write the model with its averaged weights, in half precision."""
+    ema.swap(trained)
+    write_tensors(path, {"state_dict": {n: v.half() if v.is_floating_point() and n not in dict(model.named_buffers())
+                                        else v for n, v in model.state_dict().items()
+                                        if not n.startswith("embedding_manager.")}})
+    ema.swap(trained)
+
+
+def main() -> None:
+    flags = parser(__doc__.split(":")[0], minutes=120, batch_size=64, learning_rate=6e-4)
+    flags.add_argument("--autoencoder", type=Path, required=True, help="checkpoint that pretrain.autoencoder wrote")
+    flags.add_argument("--scale_factor", type=float, required=True, help="as pretrain.autoencoder printed it")
+    flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, help="emoji groups to train on")
+    flags.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for guidance")
+    flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
+    opt = flags.parse_args()
+    torch.manual_seed(opt.seed)
+    device = default_device()
+
+    config = load_config(CONFIG)
+    config.model.params.scale_factor = opt.scale_factor
+    model = instantiate_from_config(config.model)
+    load_weights(model.first_stage_model, opt.autoencoder)
+    model = model.to(device).eval()
+    trained = torch.nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
+    ema = LitEma(trained, opt.ema)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    moments, texts = latent_bank(model, opt.run / "bank", opt.pictures, opt.seed, tuple(opt.groups), device)
+    tknz_fn = model.cond_stage_model.tknz_fn
+    tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
+    nothing = tknz_fn("")[0]
+    weights = min_snr_weights(model.alphas_cumprod)
+    run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, optimizer)
+
+    def losses(z, t, noise, ids):
+        context = model.cond_stage_model.transformer(ids)
+        eps = model.apply_model(model.q_sample(z, t, noise), t, context)
+        return (eps.float() - noise).square().mean(dim=(1, 2, 3))
+
+    losses_step = torch.compile(losses) if opt.compile else losses
+    rng = np.random.default_rng(opt.seed + run.step)
+    bar, mean_loss = tqdm(desc="ldm", unit="step", initial=run.step, mininterval=10), None
+    while run.tick():
+        rows = torch.from_numpy(rng.integers(len(moments), size=opt.batch_size))
+        ids = tokens[rows, torch.from_numpy(rng.integers(CAPTIONS_PER_PICTURE, size=opt.batch_size))]
+        ids[torch.rand(opt.batch_size) < opt.drop] = nothing
+        mean, logvar = torch.from_numpy(moments[rows]).to(device).float().chunk(2, dim=1)
+        z = opt.scale_factor * (mean + (0.5 * logvar).exp() * torch.randn_like(mean))
+        t = torch.randint(model.num_timesteps, (opt.batch_size,), device=device)
+        with torch.autocast(device.type, torch.bfloat16):
+            error = losses_step(z, t, torch.randn_like(z), ids.to(device))
+        loss = (weights[t] * error).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        optimizer.step()
+        ema(trained)
+        run.step += 1
+        loss = float(loss.detach())
+        mean_loss = loss if mean_loss is None else 0.998 * mean_loss + 0.002 * loss
+        bar.update()
+        if run.step % 1000 == 0:
+            bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}")
+            run.save()
+            ema.swap(trained)
+            sample_watched(model, opt.run / f"samples-{run.step:06d}.png", device)
+            ema.swap(trained)
+    run.save()
+    export(model, ema, trained, opt.run / "model.ckpt")
+    OmegaConf.save(config, opt.run / "config.yaml")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Build the emoji model's word-piece vocabulary: python -m pretrain.tokenizer --out models/ldm/emoji/tokenizer"""
+
+import argparse
+import json
+import string
+from pathlib import Path
+
+from transformers import BertTokenizer
+
+from ldm.data import personalized, personalized_style
+from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+from ldm.serialization import write_bytes
+from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, COLOURS, COUNTS, SIZES, all_concepts, cldr_names, plural
+
+
+def corpus() -> list[str]:
+    """Every text the vocabulary must read in whole words: captions, training templates, names of all emoji."""
+    names = [name for c in all_concepts() for name in (c.name, plural(c.name), c.kind, plural(c.kind))]
+    templates = [t for module in (personalized, personalized_style) for t in (
+        *module.TEMPLATES, *module.DUAL_TEMPLATES)]
+    return [*CAPTIONS, *CAPTIONS_PLAIN, *COLOURS, *SIZES, *(count for count, _ in COUNTS.values()), "an thing object",
+            *names, *cldr_names("en").values(), *templates]
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt and tokenizer_config.json")
+    out = flags.parse_args().out
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    signs = sorted(set(string.printable.lower()) - set(string.whitespace))
+    letters = ["##" + c for c in string.ascii_lowercase + string.digits]
+    # Split as the tokenizer will split: lower case, accents off, punctuation apart.
+    basic = BertTokenizer(vocab={t: i for i, t in enumerate(special)}).backend_tokenizer
+    words = set()
+    for text in corpus():
+        text = basic.normalizer.normalize_str(text)
+        words |= {word for word, _ in basic.pre_tokenizer.pre_tokenize_str(text)}
+    signs += sorted({w for w in words if len(w) == 1} - set(signs))
+    vocabulary = special + signs + letters + PER_IMAGE_TOKENS + sorted(words - set(signs))
+    write_bytes(out / "vocab.txt", ("\n".join(vocabulary) + "\n").encode())
+    write_bytes(out / "tokenizer_config.json", (json.dumps(
+        {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512}) + "\n").encode())
+    print(f"{len(vocabulary)} tokens in {out}; set cond_stage_config.params.vocab_size to that")
+
+
+if __name__ == "__main__":
+    main()

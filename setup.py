@@ -1,0 +1,94 @@
+"""SetupCallback: the run folder, the resolved configs in it, and checkpoints, also when training is interrupted."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from ldm.errors import UserError
+from ldm.serialization import write_bytes
+
+
+class SetupCallback(pl.Callback):
+    """Keeps a run on disk.
+
+    <logdir>/configs/<now>-project.yaml and <now>-lightning.yaml    what the run was made from
+    <logdir>/checkpoints/embeddings.pt, embeddings_gs-<step>.pt     the learned words, now and at every save
+    <logdir>/checkpoints/last.ckpt                                  what a resumed run goes on from
+
+    Ctrl-C (or SIGTERM) ends training after the step under way, with everything saved; a second one ends it at once.
+    """
+
+    def __init__(
+        self,
+        logdir: str | Path,             # the run folder
+        now: str,                       # time stamp, part of the configs' names
+        config: DictConfig,             # the merged config: model, data
+        lightning_config: DictConfig,   # trainer and callbacks
+        every_n_train_steps: int = 500, # between checkpoints
+    ):
+        super().__init__()
+        self.logdir, self.now, self.config, self.lightning_config = Path(logdir), now, config, lightning_config
+        self.every_n_train_steps = every_n_train_steps
+        self.interrupted = False
+        self._handlers = {}
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.logdir / "checkpoints"
+
+    def on_fit_start(self, trainer, pl_module):
+        if trainer.is_global_zero:
+            try:
+                for folder in (self.checkpoints, self.logdir / "configs", self.logdir / "images"):
+                    folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{self.logdir}: the run folder cannot be made ({error.strerror}); give another "
+                                "--logdir") from None
+            for kind, config in (("project", self.config), ("lightning", self.lightning_config)):
+                write_bytes(self.logdir / "configs" / f"{self.now}-{kind}.yaml", OmegaConf.to_yaml(config).encode())
+
+    def on_train_start(self, trainer, pl_module):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, lambda *_: self._interrupt(trainer))
+
+    def _interrupt(self, trainer) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = trainer.should_stop = True
+        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def save(self, trainer, pl_module) -> None:
+        """Write the learned words and the training state, each under a temporary name first."""
+        temporary = self.checkpoints / ".last.ckpt"
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                os.replace(temporary, self.checkpoints / "last.ckpt")
+        except OSError as error:
+            raise UserError(f"{self.checkpoints}: the checkpoint could not be written ({error.strerror}); what was "
+                            "saved before is still good") from None
+        if trainer.is_global_zero:
+            for name in (f"embeddings_gs-{trainer.global_step}.pt", "embeddings.pt"):
+                pl_module.embedding_manager.save(self.checkpoints / name)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step % self.every_n_train_steps == 0:
+            self.save(trainer, pl_module)
+
+    def on_train_end(self, trainer, pl_module):
+        self._restore_handlers()
+        self.save(trainer, pl_module)
+
+    def on_exception(self, trainer, pl_module, exception):
+        self._restore_handlers()

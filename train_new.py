@@ -1,0 +1,187 @@
+"""Learn a new word from a few pictures: python train_new.py --base CONFIG.yaml -t --actual_resume MODEL.ckpt \
+--name NAME --data_root FOLDER --init_word WORD"""
+
+import argparse
+import datetime
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+
+from ldm.cli import add_switch, apply_overrides, choose_devices, run_command
+from ldm.errors import UserError
+from load import instantiate_from_config, load_config, load_model_from_config
+from setup import SetupCallback
+
+
+def get_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Learn a new word from a few pictures of one thing, through a frozen text-to-image model.",
+        epilog="Anything else must be key.path=value for a key of the config, such as data.params.batch_size=2 or "
+               "lightning.trainer.max_steps=1000.",
+    )
+    add = parser.add_argument
+    add("-b", "--base", nargs="*", default=[], metavar="YAML", help="configs, merged from left to right")
+    add_switch(parser, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
+    add("-n", "--name", help="name of the run; default: the first config's")
+    add("-f", "--postfix", default="", help="goes behind the name")
+    add("-l", "--logdir", default="logs", help="where run folders go (default: %(default)s)")
+    add("-p", "--project", help="folder inside --logdir for runs that belong together")
+    add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
+    add("--data_root", metavar="FOLDER", help="folder with the pictures")
+    add("--init_word", metavar="WORD", help="word the new one starts from")
+    add("--placeholder_string", metavar="SIGN", help="how prompts write the new word; one token, such as *")
+    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
+    add("--gpus", metavar="LIST", help="GPU numbers: 0 or 0,1; without a GPU the CPU is used")
+    add("-s", "--seed", type=int, default=23, help="seed of everything random (default: %(default)s)")
+    add_switch(parser, "--scale_lr", default=True, help="multiply the rate by batch size, devices and accumulation "
+               "(default: true)")
+    add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
+               "(default: true)")
+    add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
+    add_switch(parser, "-d", "--debug", default=False, help="show tracebacks")
+    return parser
+
+
+@dataclass
+class RunFolder:
+    """Where a run lives, the configs it is made from, and the checkpoint it goes on from, if any."""
+
+    path: Path
+    configs: list[str]
+    checkpoint: Path | None
+    now: str
+
+
+def find_run_folder(opt) -> RunFolder:
+    """The folder of a new run, or of the one to resume. Raises UserError when there is nothing to resume."""
+    now = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    if opt.resume:
+        given = Path(opt.resume)
+        folder, checkpoint = (given.parent.parent, given) if given.is_file() else (
+            given, given / "checkpoints" / "last.ckpt")
+        if not checkpoint.is_file():
+            raise UserError(f"--resume {opt.resume}: no checkpoint there ({checkpoint})")
+        configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
+        return RunFolder(folder, [*configs, *opt.base], checkpoint, now)
+    if not opt.base:
+        raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
+    data = Path(opt.data_root).name if opt.datadir_in_name and opt.data_root else ""
+    name = opt.name or Path(opt.base[0]).stem
+    folder = Path(opt.logdir, opt.project or "") / f"{data}{now}_{name}{opt.postfix}"
+    if folder.exists():
+        raise UserError(f"{folder} exists already; give the run another --name")
+    return RunFolder(folder, opt.base, None, now)
+
+
+def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
+    """The run's config: YAML files, then key=value overrides, then flags. Raises UserError for what is missing.
+
+    Configs that do not describe the model go on top of the config.yaml beside its checkpoint.
+    """
+    config = load_config(*run.configs)
+    beside = Path(opt.actual_resume or "").parent / "config.yaml"
+    if OmegaConf.select(config, "model.target") is None and opt.actual_resume and beside.is_file():
+        config = OmegaConf.merge(load_config(beside), config)
+    config = apply_overrides(config, overrides)
+    for part in ("model", "data"):
+        if part not in config:
+            raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
+    flags = {"actual_resume": opt.actual_resume, "embedding_manager_ckpt": opt.embedding_manager_ckpt}
+    config.run = OmegaConf.merge({"seed": opt.seed, "scale_lr": opt.scale_lr}, config.get("run") or {},
+                                 {k: v for k, v in flags.items() if v is not None})
+    words = OmegaConf.select(config, "model.params.personalization_config.params")
+    if words is None:
+        raise UserError("the config has no model.params.personalization_config: nothing to learn")
+    if opt.init_word is not None:
+        words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
+    if opt.placeholder_string is not None:
+        words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
+    placeholder = (words.get("placeholder_strings") or ["*"])[0]
+    for name in ("train", "validation", "test"):
+        dataset = OmegaConf.select(config, f"data.params.{name}")
+        if dataset is not None:
+            dataset.params = OmegaConf.merge(dataset.get("params") or {}, {"placeholder_token": placeholder})
+            if opt.data_root is not None:
+                dataset.params.data_root = opt.data_root
+            if not dataset.params.get("data_root"):
+                raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
+    if not config.run.get("actual_resume"):
+        raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
+    return config
+
+
+def build_model(config: DictConfig):
+    """The frozen model with the word to learn. Says on stderr what the word starts from."""
+    model = load_model_from_config(config, config.run.actual_resume)
+    if config.run.get("embedding_manager_ckpt"):
+        model.embedding_manager.load(config.run.embedding_manager_ckpt)
+        print(f"starting from {config.run.embedding_manager_ckpt}", file=sys.stderr)
+    else:
+        print(f"starting from {model.embedding_manager.describe_initialisation()}", file=sys.stderr)
+    model.seed = config.run.seed
+    return model
+
+
+def build_trainer(opt, config: DictConfig, run: RunFolder) -> pl.Trainer:
+    """Lightning's trainer with the callbacks that the config names."""
+    lightning = config.get("lightning") or OmegaConf.create()
+    accelerator, devices = choose_devices(opt.gpus)
+    save_every = OmegaConf.select(lightning, "modelcheckpoint.params.every_n_train_steps", default=500)
+    project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
+    callbacks = [SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)]
+    callbacks += [instantiate_from_config(c, logdir=run.path) for c in (lightning.get("callbacks") or {}).values()]
+    arguments = {
+        "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10, **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
+    }
+    try:
+        return pl.Trainer(
+            default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
+            use_distributed_sampler=False, logger=pl.loggers.TensorBoardLogger(run.path, "tensorboard", ""),
+            **arguments)
+    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise UserError(f"lightning.trainer: {str(error).splitlines()[0]}") from None
+
+
+def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
+    """model.base_learning_rate, times batch size, devices and accumulation when run.scale_lr is set."""
+    base = config.model.base_learning_rate
+    if not config.run.scale_lr:
+        return base
+    return base * config.data.params.batch_size * trainer.accumulate_grad_batches * trainer.world_size
+
+
+def main(arguments: list[str] | None = None) -> None:
+    opt, rest = get_parser().parse_known_args(arguments)
+    overrides = [b for b in opt.base if "=" in b and not Path(b).exists()] + rest
+    opt.base = [b for b in opt.base if b not in overrides]
+    run = find_run_folder(opt)
+    config = merge_config(opt, run, overrides)
+
+    pl.seed_everything(config.run.seed, workers=True, verbose=False)
+    data = instantiate_from_config(config.data)
+    data.setup()
+    model = build_model(config)
+    trainer = build_trainer(opt, config, run)
+    model.learning_rate = learning_rate(config, trainer)
+    count = sum(p.numel() for p in model.trainable_parameters())
+    print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
+          f"run folder {run.path}", file=sys.stderr)
+
+    if opt.train:
+        trainer.fit(model, data, ckpt_path=run.checkpoint, weights_only=True)
+        done = f"step {trainer.global_step}: {run.path / 'checkpoints' / 'embeddings.pt'}"
+        if trainer.global_step < trainer.max_steps:
+            print(f"stopped at {done}; go on with --resume {run.path}", file=sys.stderr)
+            sys.exit(130)
+        print(f"learned, {done}", file=sys.stderr)
+    if "test" in config.data.params and not opt.no_test:
+        trainer.test(model, data)
+
+
+if __name__ == "__main__":
+    run_command(main)
