@@ -56,7 +56,7 @@ class ImageLogger(pl.Callback):
         self.logdir = logdir
         self.last_batch, self.last_step = None, None
 
-    def log(self, trainer, model, batch) -> None:
+    def write_grids(self, trainer, model, batch) -> None:
         """Write the grids of this moment, once a step. Training goes on as if nothing had happened."""
         step = trainer.global_step
         if self.disabled or batch is None or step == self.last_step or not trainer.is_global_zero:
@@ -76,12 +76,12 @@ class ImageLogger(pl.Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == 0:
-            self.log(trainer, pl_module, batch)
+            self.write_grids(trainer, pl_module, batch)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.last_batch = batch
         if trainer.global_step % self.batch_frequency == 0 or trainer.global_step in self.early_steps:
-            self.log(trainer, pl_module, batch)
+            self.write_grids(trainer, pl_module, batch)
 
     def on_train_end(self, trainer, pl_module):
-        self.log(trainer, pl_module, self.last_batch)
+        self.write_grids(trainer, pl_module, self.last_batch)

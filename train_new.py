@@ -3,7 +3,9 @@
 
 import argparse
 import datetime
+import logging
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,10 +135,12 @@ def build_trainer(opt, config: DictConfig, run: RunFolder) -> pl.Trainer:
     save_every = OmegaConf.select(lightning, "modelcheckpoint.params.every_n_train_steps", default=500)
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     callbacks = [SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)]
+    callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
     callbacks += [instantiate_from_config(c, logdir=run.path) for c in (lightning.get("callbacks") or {}).values()]
     arguments = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10, **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
+        "log_every_n_steps": 10, "limit_val_batches": 1.0 if "validation" in config.data.params else 0,
+        **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
     }
     try:
         return pl.Trainer(
@@ -155,6 +159,14 @@ def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
     return base * config.data.params.batch_size * trainer.accumulate_grad_batches * trainer.world_size
 
 
+def quiet_lightning() -> None:
+    """Keep what the user can act on: no banners, and no warnings about what is so by design."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
+                    ".*smaller than the logging interval.*", ".*was not set, defaulting.*"):
+        warnings.filterwarnings("ignore", message)
+
+
 def main(arguments: list[str] | None = None) -> None:
     opt, rest = get_parser().parse_known_args(arguments)
     overrides = [b for b in opt.base if "=" in b and not Path(b).exists()] + rest
@@ -162,6 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     run = find_run_folder(opt)
     config = merge_config(opt, run, overrides)
 
+    quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
     data = instantiate_from_config(config.data)
     data.setup()
@@ -173,7 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
           f"run folder {run.path}", file=sys.stderr)
 
     if opt.train:
-        trainer.fit(model, data, ckpt_path=run.checkpoint, weights_only=True)
+        trainer.fit(model.train(), data, ckpt_path=run.checkpoint, weights_only=True)
         done = f"step {trainer.global_step}: {run.path / 'checkpoints' / 'embeddings.pt'}"
         if trainer.global_step < trainer.max_steps:
             print(f"stopped at {done}; go on with --resume {run.path}", file=sys.stderr)

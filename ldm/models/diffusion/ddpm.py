@@ -247,7 +247,8 @@ class LatentDiffusion(DDPM):
             raise UserError(f"the loss is {float(loss)} at step {self.global_step}; the embeddings saved before are "
                             "good. Lower model.base_learning_rate, or train in float32")
         size = len(batch[self.cond_stage_key])
-        self.log_dict({k: v.detach() for k, v in parts.items()}, prog_bar=True, batch_size=size)
+        self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=size)
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=size)
         return loss
 
     def validation_step(self, batch, batch_idx):

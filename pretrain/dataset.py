@@ -1,0 +1,33 @@
+"""Write pictures of held-out concepts: python -m pretrain.dataset --out dataset flamingo "hot pepper"..."""
+
+import argparse
+import random
+from pathlib import Path
+
+from ldm.cli import run_command
+from ldm.errors import UserError
+from make_log_new import save_image
+from pretrain.world import COLOURS, Concept, Scene, held_out, render
+
+
+def write_pictures(concept: Concept, folder: Path, count: int = 5, pixels: int = 128) -> None:
+    """`count` pictures of a concept, each on a background of its own colour; the same at every call."""
+    rng = random.Random(concept.name)
+    for i, colour in enumerate(rng.sample(list(COLOURS), count)):
+        save_image(render(Scene((concept,), colour), rng, pixels), folder / f"{i + 1}.png")
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description="Write five pictures each of concepts that no training has seen.")
+    flags.add_argument("names", nargs="*", help="held-out concepts; default: all of them")
+    flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
+    opt = flags.parse_args()
+    concepts = {c.name: c for c in held_out()}
+    for name in opt.names or concepts:
+        if name not in concepts:
+            raise UserError(f"{name!r} is not held out; these are: {', '.join(concepts)}")
+        write_pictures(concepts[name], opt.out / concepts[name].slug)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,93 @@
+"""What all tests share: the reference figures, the models, the command lines."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import safetensors.torch
+import torch
+
+import load
+from ldm.cli import run_command
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests/golden/dev"
+EMOJI = ROOT / "models/ldm/emoji/model.ckpt"
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch):
+    """The command lines are used from the project's folder."""
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The reference figures by name, and the prompts."""
+    expected = safetensors.torch.load_file(GOLDEN / "expected.safetensors")
+    return SimpleNamespace(expected=expected, **json.loads((GOLDEN / "prompts.json").read_text()))
+
+
+def golden_model():
+    """The small model with random weights that the reference figures were computed with."""
+    model = load.load_model_from_config(load.load_config(GOLDEN / "config.yaml"), GOLDEN / "model.ckpt")
+    model.embedding_manager.load(GOLDEN / "embeddings.pt")
+    return model
+
+
+@pytest.fixture
+def small_model():
+    return golden_model()
+
+
+@pytest.fixture(scope="session")
+def shared_small_model():
+    """The same for tests that change nothing in it."""
+    return golden_model()
+
+
+@pytest.fixture(scope="session")
+def emoji_model():
+    """The embedded model; not to be changed."""
+    return load.load_model_from_config(load.load_config(EMOJI.parent / "config.yaml"), EMOJI)
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    """Largest difference at most `tolerance` of the largest expected magnitude, and shapes equal."""
+    actual, expected = actual.detach().double(), expected.double()
+    return actual.shape == expected.shape and bool(
+        (actual - expected).abs().max() <= tolerance * expected.abs().max().clamp(min=1e-12))
+
+
+def run_script(*arguments, timeout: int = 300) -> subprocess.CompletedProcess:
+    """A command line of this project in a process of its own."""
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
+                          timeout=timeout)
+
+
+def run_main(main, *arguments) -> SimpleNamespace:
+    """A command line's main in this process: its exit status, stdout and stderr."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run_command(lambda: main([str(a) for a in arguments]))
+        except SystemExit as stop:
+            status = stop.code or 0
+    return SimpleNamespace(status=status, out=out.getvalue(), err=err.getvalue())
+
+
+def assert_one_line_error(result, *words: str) -> None:
+    """Exit status 2 and a last line on stderr that begins with `error:` and holds the words; no traceback."""
+    status = result.status if hasattr(result, "status") else result.returncode
+    err = result.err if hasattr(result, "err") else result.stderr
+    assert status == 2, err
+    assert "Traceback" not in err
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: "), err
+    for word in words:
+        assert word in last, f"{word!r} not in {last!r}"
