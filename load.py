@@ -143,11 +143,12 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
     if unexpected:
         print(f"{path}: {len(unexpected)} entries are not part of this model and are left out: "
               f"{', '.join(unexpected) if verbose else _some(unexpected)}", file=sys.stderr)
-    parameters = dict(model.named_parameters())
-    model.load_state_dict({n: weights[n].to(torch.float32) for n in parameters if n in weights
-                           and not n.startswith("embedding_manager.")}, strict=False, assign=True)
+    own = [n for n, _ in model.named_parameters() if not n.startswith("embedding_manager.")]
+    own += [n for n, _ in model.named_buffers() if n.startswith("model_ema.") and n in weights]
+    model.load_state_dict({n: weights[n].float() if weights[n].is_floating_point() else weights[n] for n in own},
+                          strict=False, assign=True)
     if verbose:
-        print(f"{path}: {len(parameters)} weights loaded", file=sys.stderr)
+        print(f"{path}: {len(own)} weights loaded", file=sys.stderr)
 
 
 def load_model_from_config(config, ckpt: str | Path, verbose: bool = False):
@@ -161,5 +162,5 @@ def load_model_from_config(config, ckpt: str | Path, verbose: bool = False):
     with torch.device("meta"):
         model = instantiate_from_config(config["model"])
     load_weights(model, ckpt, verbose)
-    model.reset_embeddings()
-    return model.eval()
+    model.weights_loaded()
+    return model.to("cpu").eval()

@@ -163,11 +163,13 @@ class LatentDiffusion(DDPM):
         self._moments: dict[str, torch.Tensor] = {}
         if self.ckpt_path is not None:
             load_weights(self, self.ckpt_path)
-            self.reset_embeddings()
+            self.weights_loaded()
 
-    def reset_embeddings(self) -> None:
-        """Start the learned words anew from the text encoder's present weights."""
+    def weights_loaded(self) -> None:
+        """Renew what starts from other weights: the learned words, and averages that no checkpoint has brought."""
         self.embedding_manager.reset_parameters()
+        if self.model_ema is not None and any(b.is_meta for b in self.model_ema.buffers()):
+            self.model_ema = LitEma(self.model)
 
     def train(self, mode: bool = True):
         """Training mode is for what is trained: the frozen parts stay in eval mode."""

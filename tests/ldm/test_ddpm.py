@@ -1,0 +1,130 @@
+"""The latent diffusion model: what is trainable, what a step changes, the full-size model's names and shapes."""
+
+import json
+
+import pytest
+import torch
+
+import load
+from ldm.errors import UserError
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("config", [
+    "txt2img-1p4B-finetune.yaml", "txt2img-1p4B-finetune_style.yaml", "txt2img-1p4B-eval.yaml",
+    "txt2img-1p4B-eval_with_tokens.yaml"])
+def test_names_and_shapes_of_the_published_model(config):
+    published = json.loads((ROOT / "tests/golden/text2img-large.keys.json").read_text())
+    with torch.device("meta"):
+        model = load.instantiate_from_config(load.load_config(ROOT / "configs/latent-diffusion" / config).model)
+    own = {n: [list(v.shape), str(v.dtype)] for n, v in model.state_dict().items()
+           if not n.startswith("embedding_manager.")}
+    assert own == published
+    assert model.betas.device.type == "cpu", "the schedule needs no checkpoint"
+
+
+def test_only_the_placeholder_is_trained(small_model):
+    model = small_model.train()
+    model.learning_rate = 0.01
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    (vectors,) = model.trainable_parameters()
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == ["embedding_manager.string_to_param_dict.*"]
+    optimizer = model.configure_optimizers()
+    images = torch.rand(2, 16, 16, 3) * 2 - 1
+    loss, _ = model.shared_step({"image": images, "caption": ["a photo of a *", "the *"], "key": ["a", "b"]})
+    loss.backward()
+    optimizer.step()
+    changed = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+    assert changed == ["embedding_manager.string_to_param_dict.*"]
+    assert all(p.grad is None for p in model.parameters() if p is not vectors)
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == 1
+
+
+def test_frozen_parts_stay_in_eval_mode(small_model):
+    model = small_model.train()
+    assert model.training and model.embedding_manager.training
+    for part in (model.model, model.first_stage_model, model.cond_stage_model):
+        assert not any(m.training for m in part.modules())
+
+
+def test_pictures_are_encoded_once(small_model):
+    calls = []
+    small_model.first_stage_model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    batch = {"image": torch.rand(2, 16, 16, 3), "caption": ["*", "*"], "key": ["a", "b"]}
+    first, second = small_model._posterior(batch), small_model._posterior(batch)
+    assert len(calls) == 2
+    assert torch.equal(first.mean, second.mean) and torch.equal(first.logvar, second.logvar)
+    whole = small_model.encode_first_stage(batch["image"].permute(0, 3, 1, 2))
+    assert torch.allclose(first.mean, whole.mean, atol=1e-5)
+
+
+def test_chance_follows_the_position(small_model):
+    batch = {"image": torch.rand(2, 16, 16, 3), "caption": ["*", "*"], "key": ["a", "b"]}
+
+    def loss(position):
+        torch.rand(3)  # whatever happened before
+        return float(small_model.shared_step(batch | {"position": torch.tensor([position])})[0].detach())
+
+    assert loss(0) == loss(0) != loss(2)
+
+
+def test_checkpoints_hold_what_is_learned(small_model):
+    checkpoint = {"state_dict": small_model.state_dict()}
+    small_model.on_save_checkpoint(checkpoint)
+    assert list(checkpoint["state_dict"]) == ["embedding_manager.string_to_param_dict.*"]
+
+
+def test_a_loss_that_is_not_finite_stops(small_model):
+    model = small_model.train()
+    with torch.no_grad():
+        model.embedding_manager.string_to_param_dict["*"].fill_(float("nan"))
+    with pytest.raises(UserError, match="the loss is nan"):
+        model.training_step({"image": torch.rand(1, 16, 16, 3), "caption": ["*"], "key": ["a"]}, 0)
+
+
+def test_gradient_checkpointing_changes_nothing(small_model):
+    model = small_model.train()
+    x, t, noise = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 4, 8, 8)
+
+    def gradient(enabled):
+        for module in model.modules():
+            if hasattr(module, "use_checkpoint"):
+                module.use_checkpoint = enabled
+        (vectors,) = model.trainable_parameters()
+        vectors.grad = None
+        model.p_losses(x, model.get_learned_conditioning(["a *"]), t, noise)[0].backward()
+        return vectors.grad
+
+    assert torch.allclose(gradient(True), gradient(False), rtol=1e-5, atol=1e-8)
+
+
+def test_averaged_weights():
+    config = load.load_config(ROOT / "tests/golden/dev/config.yaml")
+    config.model.params.use_ema = True
+    model = load.instantiate_from_config(config.model)
+    name, parameter = next(iter(model.model.named_parameters()))
+    start = parameter.detach().clone()
+    with torch.no_grad():
+        parameter += 1
+    model.model_ema(model.model)
+    with model.ema_scope():
+        assert torch.allclose(parameter, start + 1 - 2 / 11)  # first decay: (1 + 1) / (10 + 1)
+    assert torch.equal(parameter, start + 1)
+    assert any(n == f"model_ema.{name.replace('.', '')}" for n in model.state_dict())
+
+
+def test_images_to_look_at(small_model):
+    batch = {"image": torch.rand(3, 16, 16, 3) * 2 - 1, "caption": ["a *"] * 3}
+    images = small_model.log_images(batch, N=2, ddim_steps=3, unconditional_guidance_scale=4.0)
+    assert set(images) == {"inputs", "reconstruction", "samples", "samples_scaled"}
+    assert all(x.shape == (2, 3, 16, 16) and torch.isfinite(x).all() for x in images.values())
+    assert not torch.equal(images["samples"], images["samples_scaled"])
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"conditioning_key": "concat"}, "crossattn"), ({"parameterization": "x0"}, "eps"), ({"loss_type": "huber"}, "l2")])
+def test_what_this_code_does_not_have_is_refused(change, words):
+    config = load.load_config(ROOT / "tests/golden/dev/config.yaml")
+    config.model.params.update(change)
+    with pytest.raises(UserError, match=words), torch.device("meta"):
+        load.instantiate_from_config(config.model)

@@ -1,0 +1,97 @@
+"""Files from strangers run no code; files of ours are whole or not there."""
+
+import collections
+import os
+import pickle
+import resource
+
+import numpy as np
+import pytest
+import torch
+
+from ldm.errors import UserError
+from ldm.serialization import read_tensors, write_bytes, write_tensors
+
+
+class Attack:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+class Callback:  # what Lightning pickles beside tensors
+    def __init__(self):
+        self.best = np.float64(3.0)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pickled_code_does_not_run(tmp_path, legacy):
+    target, file = str(tmp_path / "attacked"), tmp_path / "evil.ckpt"
+    torch.save({"state_dict": {"w": torch.ones(3)}, "attack": Attack(target)}, file,
+               _use_new_zipfile_serialization=not legacy)
+    assert torch.equal(read_tensors(file)["state_dict"]["w"], torch.ones(3))
+    assert not os.path.exists(target)
+
+
+def test_a_bare_pickle_does_not_run(tmp_path):
+    target, file = str(tmp_path / "attacked"), tmp_path / "evil.pt"
+    file.write_bytes(pickle.dumps(Attack(target)))
+    with pytest.raises(UserError, match="evil.pt"):
+        read_tensors(file)
+    assert not os.path.exists(target)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_other_objects_beside_tensors(tmp_path, legacy):
+    file = tmp_path / "lightning.ckpt"
+    torch.save({"state_dict": collections.OrderedDict(w=torch.arange(4.0), p=torch.nn.Parameter(torch.ones(2))),
+                "callbacks": {"x": Callback(), "d": collections.defaultdict(list, a=[1])}, "epoch": 3,
+                "score": np.float32(1.5), "array": np.ones(3)}, file, _use_new_zipfile_serialization=not legacy)
+    content = read_tensors(file)
+    assert content["epoch"] == 3
+    assert torch.equal(content["state_dict"]["w"], torch.arange(4.0))
+    assert torch.equal(content["state_dict"]["p"], torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.bin", "a.safetensors"])
+def test_write_and_read(tmp_path, name):
+    tensors = {"x": torch.randn(3, 4), "y": torch.tensor([1, 2])}
+    write_tensors(tmp_path / name, tensors)
+    content = read_tensors(tmp_path / name)
+    assert all(torch.equal(content[k], v) for k, v in tensors.items())
+
+
+@pytest.mark.parametrize("name", ["cut.ckpt", "cut.safetensors"])
+def test_truncated_files(tmp_path, name):
+    write_tensors(tmp_path / name, {"x": torch.randn(100, 100)})
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:20_000])
+    with pytest.raises(UserError, match="cut short"):
+        read_tensors(tmp_path / name)
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    (tmp_path / "text.ckpt").write_text("hello")
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    for name in ("text.ckpt", "empty.ckpt", "list.ckpt", "none.ckpt"):
+        with pytest.raises(UserError, match=name):
+            read_tensors(tmp_path / name)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    file = tmp_path / "kept.pt"
+    write_bytes(file, b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    import signal
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # as if the disk were full
+    try:
+        with pytest.raises(UserError, match="could not be written"):
+            write_bytes(file, b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert file.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["kept.pt"]
