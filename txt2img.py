@@ -1,5 +1,4 @@
-"""Make pictures from a prompt, with learned words in it: python txt2img.py --embedding_path FILE --ckpt_path MODEL.ckpt \
---prompt "a photo of * on a beach\""""
+"""Make pictures from prompts with learned words: python txt2img.py --embedding_path FILE --prompt TEXT"""
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""What is in an embedding file and what it does to a prompt: python -m check.check_placeholder EMBEDDING [--prompt ...]"""
+"""An embedding file and what it does to a prompt: python -m check.check_placeholder EMBEDDING [--prompt TEXT]"""
 
 import argparse
 

@@ -21,14 +21,14 @@ def _batch(arguments):
     return pictures, scenes
 
 
-def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64, processes: int | None = None):
+def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64):
     """Yield (pictures uint8 [b, pixels, pixels, 3], [(scene, caption seed)] of length b) until `count` are made.
 
     The same arguments give the same pictures.
     """
     size = 500
     jobs = [(f"{seed}-{start}", min(size, count - start), groups, pixels) for start in range(0, count, size)]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool() as pool:
         yield from tqdm(pool.imap(_batch, jobs), total=len(jobs), desc="rendering", unit="batch")
 
 

@@ -26,13 +26,14 @@ WATCHED = ("a red apple on a blue background", "two lemons on a black background
 
 
 def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
-    """(moments float16 [count, 2*C, h, w], captions [count][CAPTIONS_PER_PICTURE]), made once and kept in the folder."""
+    """(moments float16 [count, 2*C, h, w], captions [count][CAPTIONS_PER_PICTURE]), made once and kept."""
     moments_file, captions_file = folder / "moments.npy", folder / "captions.json"
     if not captions_file.exists():
         moments, texts = [], []
         for pictures, scenes in render_bank(count, seed, groups):
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                parts = [model.first_stage_model.encode(to_pixels(p, device)).parameters for p in np.split(pictures, 10)]
+                batches = [to_pixels(p, device) for p in np.split(pictures, 10)]
+                parts = [model.first_stage_model.encode(x).parameters for x in batches]
             moments.append(torch.cat(parts).half().cpu().numpy())
             texts += zip(*(captions([(s, k + i) for s, k in scenes]) for i in range(CAPTIONS_PER_PICTURE)), strict=True)
         folder.mkdir(parents=True, exist_ok=True)

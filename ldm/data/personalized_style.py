@@ -7,7 +7,8 @@ TEMPLATES = (
     "a picture in the style of {}", "an illustration in the style of {}", "an artwork in the style of {}",
     "a cropped painting in the style of {}", "the painting in the style of {}", "a clean painting in the style of {}",
     "a dark painting in the style of {}", "a bright painting in the style of {}", "a cool painting in the style of {}",
-    "a close-up painting in the style of {}", "a nice painting in the style of {}", "a small painting in the style of {}",
+    "a close-up painting in the style of {}", "a nice painting in the style of {}",
+    "a small painting in the style of {}",
     "a large painting in the style of {}", "a weird painting in the style of {}", "a rich painting in the style of {}",
 )
 DUAL_TEMPLATES = tuple(f"{template} with {{}}" for template in TEMPLATES)

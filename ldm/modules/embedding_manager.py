@@ -182,7 +182,7 @@ def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
     content = read_tensors(path)
     vectors = content.get("string_to_param", content)
     vectors = {str(p): v for p, v in vectors.items() if torch.is_tensor(v)} if isinstance(vectors, dict) else {}
-    vectors = {p: v.detach().to(torch.float32).reshape(-1, v.shape[-1]) for p, v in vectors.items() if v.dim() in (1, 2)}
+    vectors = {p: v.detach().float().reshape(-1, v.shape[-1]) for p, v in vectors.items() if v.dim() in (1, 2)}
     if not vectors:
         raise UserError(f"{path}: holds no embeddings; give an embeddings.pt that training wrote")
     return vectors

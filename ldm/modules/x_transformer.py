@@ -39,7 +39,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.layers = nn.ModuleList(
-            nn.ModuleList([nn.LayerNorm(dim), block]) for _ in range(depth) for block in (Attention(dim), FeedForward(dim))
+            nn.ModuleList([nn.LayerNorm(dim), block])
+            for _ in range(depth) for block in (Attention(dim), FeedForward(dim))
         )
 
     def forward(self, x):

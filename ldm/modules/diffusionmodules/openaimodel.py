@@ -40,7 +40,7 @@ class Upsample(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """x [B, C, H, W], emb [B, E] -> [B, out_channels, H, W]; the timestep embedding is added between two convolutions."""
+    """x [B, C, H, W], emb [B, E] -> [B, out_channels, H, W]; the timestep embedding is added midway."""
 
     def __init__(self, channels: int, emb_channels: int, dropout: float, out_channels: int, use_checkpoint: bool):
         super().__init__()
