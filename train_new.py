@@ -43,6 +43,7 @@ def get_parser() -> argparse.ArgumentParser:
                "(default: true)")
     add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
                "(default: true)")
+    add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     add_switch(parser, "-d", "--debug", default=False, help="show tracebacks")
     return parser
@@ -85,16 +86,27 @@ def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
     Configs that do not describe the model go on top of the config.yaml beside its checkpoint.
     """
     config = load_config(*run.configs)
-    beside = Path(opt.actual_resume or "").parent / "config.yaml"
-    if OmegaConf.select(config, "model.target") is None and opt.actual_resume and beside.is_file():
-        config = OmegaConf.merge(load_config(beside), config)
-    config = apply_overrides(config, overrides)
-    for part in ("model", "data"):
-        if part not in config:
-            raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     flags = {"actual_resume": opt.actual_resume, "embedding_manager_ckpt": opt.embedding_manager_ckpt}
     config.run = OmegaConf.merge({"seed": opt.seed, "scale_lr": opt.scale_lr}, config.get("run") or {},
                                  {k: v for k, v in flags.items() if v is not None})
+    checkpoint = config.run.get("actual_resume")
+    if not checkpoint:
+        raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
+    if not Path(checkpoint).is_file():
+        raise UserError(f"--actual_resume {checkpoint}: no such file")
+    beside = Path(checkpoint).parent / "config.yaml"
+    if OmegaConf.select(config, "model.target") is None and beside.is_file():
+        config = OmegaConf.merge(load_config(beside), config)
+    for part in ("model", "data"):
+        if part not in config:
+            raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
+    config = apply_overrides(config, overrides)
+    name_word(opt, config)
+    return config
+
+
+def name_word(opt, config: DictConfig) -> None:
+    """Write the flags for the word and its pictures where model and data sets read them."""
     words = OmegaConf.select(config, "model.params.personalization_config.params")
     if words is None:
         raise UserError("the config has no model.params.personalization_config: nothing to learn")
@@ -106,14 +118,11 @@ def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
-            dataset.params = OmegaConf.merge(dataset.get("params") or {}, {"placeholder_token": placeholder})
-            if opt.data_root is not None:
-                dataset.params.data_root = opt.data_root
+            given = {} if opt.data_root is None else {"data_root": opt.data_root}
+            given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
+            dataset.params = OmegaConf.merge(dataset.get("params") or {}, {"placeholder_token": placeholder}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
-    if not config.run.get("actual_resume"):
-        raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
-    return config
 
 
 def build_model(config: DictConfig):

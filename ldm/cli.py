@@ -61,6 +61,7 @@ def valid_keys(config, prefix: str = "") -> tuple[set[str], set[str]]:
             open_prefixes.add(f"{prefix}params.")
         else:
             keys |= {f"{prefix}params.{name}" for name in accepted}
+            open_prefixes |= {f"{prefix}params.{name}." for name in accepted - set(config.get("params") or {})}
     return keys, open_prefixes
 
 

@@ -1,6 +1,7 @@
 """Pictures of one thing, with prompts that name it: what textual inversion learns from."""
 
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ class PersonalizedBase(Dataset):
             except UserError as error:
                 if not skip_bad_images:
                     raise
-                print(f"left out: {error}")
+                print(f"left out: {error}", file=sys.stderr)
                 continue
             if center_crop:
                 image = ImageOps.fit(image, (min(image.size),) * 2)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ldm.errors import UserError
+from ldm.models.diffusion.dpm_solver import DPMSolverSampler
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
@@ -270,24 +271,23 @@ class LatentDiffusion(DDPM):
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def log_images(self, batch, N: int = 4, ddim_steps: int = 50, ddim_eta: float = 0.0,
-                   unconditional_guidance_scale: float = 5.0, sample: bool = True, **kwargs):
+    def log_images(self, batch, N: int = 4, ddim_steps: int = 20, unconditional_guidance_scale: float = 5.0,
+                   sample: bool = True):
         """Pictures to look at, each [n, 3, H, W] in about [-1, 1]: `inputs`, `reconstruction`, and, for the batch's
-        prompts, `samples` without guidance and `samples_scaled` with it."""
-        from ldm.models.diffusion.ddim import DDIMSampler
+        prompts, `samples` without guidance and `samples_scaled` with it, both from the same noise."""
         images = batch[self.first_stage_key][:N].permute(0, 3, 1, 2).to(self.device)
         n = len(images)
         log = {"inputs": images, "reconstruction": self.decode_first_stage(
             self.scale_factor * self.encode_first_stage(images).mode())}
         if sample:
-            sampler, shape = DDIMSampler(self), (self.channels, *log_shape(self, images))
+            sampler, shape = DPMSolverSampler(self), (self.channels, *log_shape(self, images))
             generator = torch.Generator().manual_seed(self.seed)
             x_T = torch.randn(n, *shape, generator=generator).to(self.device)
             with self.ema_scope():
                 cond = self.get_learned_conditioning(list(batch[self.cond_stage_key][:n]))
                 uncond = self.get_learned_conditioning([""] * n)
                 for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
-                    z, _ = sampler.sample(ddim_steps, n, shape, cond, eta=ddim_eta, x_T=x_T, verbose=False,
+                    z, _ = sampler.sample(ddim_steps, n, shape, cond, x_T=x_T, verbose=False,
                                           unconditional_guidance_scale=scale, unconditional_conditioning=uncond)
                     log[name] = self.decode_first_stage(z)
         return log

@@ -1,0 +1,33 @@
+"""Write a checkpoint of random weights for a config: python -m benchmarks.random_checkpoint --config YAML --out CKPT
+
+With the published 1.45 B config this stands in for the published checkpoint where only time and memory matter.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from ldm.cli import run_command
+from load import instantiate_from_config, load_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
+    parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
+    parser.add_argument("--seed", type=int, default=0)
+    opt = parser.parse_args()
+    torch.manual_seed(opt.seed)
+    model = instantiate_from_config(load_config(opt.config).model)
+    for parameter in model.parameters():
+        if not parameter.any():  # branches that start at zero would do no work
+            torch.nn.init.normal_(parameter, std=0.02)
+    opt.out.parent.mkdir(parents=True, exist_ok=True)
+    # straight to the file: a second copy in memory would not fit beside the model on a small machine
+    torch.save({"state_dict": {n: v for n, v in model.state_dict().items()
+                               if not n.startswith("embedding_manager.")}}, opt.out)
+
+
+if __name__ == "__main__":
+    run_command(main)
