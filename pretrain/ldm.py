@@ -88,7 +88,8 @@ def main() -> None:
     model = model.to(device).eval()
     trained = torch.nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
     ema = LitEma(trained, opt.ema)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=0.01,
+                                  fused=True)
     moments, texts = latent_bank(model, opt.run / "bank", opt.pictures, opt.seed, tuple(opt.groups), device)
     tknz_fn = model.cond_stage_model.tknz_fn
     tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)

@@ -1,0 +1,55 @@
+"""Grids of pictures: when they are written, what they hold, and that training does not notice."""
+
+import torch
+from PIL import Image
+
+from make_log_new import ImageLogger, save_grid, to_image
+
+
+class Module(torch.nn.Module):
+    """Something with pictures to show."""
+
+    def log_images(self, batch, N):
+        assert not self.training
+        return {"inputs": batch[:N]}
+
+
+class Trainer:
+    is_global_zero, loggers = True, []
+
+    def __init__(self, folder):
+        self.default_root_dir, self.global_step = folder, 0
+
+
+def logged_steps(logger, trainer, steps):
+    module, batch = Module().train(), torch.zeros(3, 3, 8, 8)
+    for step in range(steps):
+        trainer.global_step = step
+        logger.on_train_batch_start(trainer, module, batch, step)
+        trainer.global_step = step + 1
+        logger.on_train_batch_end(trainer, module, None, batch, step)
+        assert module.training
+    logger.on_train_end(trainer, module)
+    return sorted(int(p.stem[-6:]) for p in (trainer.default_root_dir / "images" / "train").glob("*.png"))
+
+
+def test_at_the_start_every_n_steps_and_at_the_end(tmp_path):
+    assert logged_steps(ImageLogger(batch_frequency=4, logdir=tmp_path), Trainer(tmp_path), 10) == [0, 4, 8, 10]
+
+
+def test_once_a_step_and_early_steps_on_demand(tmp_path):
+    logger = ImageLogger(batch_frequency=8, increase_log_steps=True)
+    assert logged_steps(logger, Trainer(tmp_path), 8) == [0, 1, 2, 4, 8]
+
+
+def test_disabled(tmp_path):
+    assert logged_steps(ImageLogger(disabled=True), Trainer(tmp_path), 5) == []
+
+
+def test_a_grid_holds_the_pictures(tmp_path):
+    pictures = torch.stack([torch.full((3, 8, 8), v) for v in (-1.0, 0.0, 1.0, 5.0)])
+    save_grid(pictures, tmp_path / "grid.png", columns=2)
+    image = Image.open(tmp_path / "grid.png")
+    assert image.size == (22, 22)
+    assert [image.getpixel(p)[0] for p in ((5, 5), (15, 5), (5, 15), (15, 15))] == [0, 128, 255, 255]
+    assert to_image(pictures[0]).size == (8, 8)
