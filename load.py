@@ -68,7 +68,10 @@ def instantiate_from_config(config, **kwargs):
         inspect.signature(target).bind(**params)
     except TypeError as error:
         raise UserError(f"{config['target']}: {error}") from None
-    return target(**params)
+    try:
+        return target(**params)
+    except ValueError as error:
+        raise UserError(f"{config['target']}: {error}") from None
 
 
 def load_config(*paths: str | Path) -> DictConfig:
@@ -80,7 +83,7 @@ def load_config(*paths: str | Path) -> DictConfig:
         try:
             config = OmegaConf.load(path)
         except (OmegaConfBaseException, ValueError, OSError) as error:
-            raise UserError(f"{path}: not a YAML config ({str(error).splitlines()[0]})") from None
+            raise UserError(f"{path}: not a YAML config ({' '.join(str(error).split())})") from None
         except Exception as error:  # PyYAML's errors share no public base with OmegaConf's
             if type(error).__module__.partition(".")[0] != "yaml":
                 raise

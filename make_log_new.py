@@ -44,8 +44,6 @@ class ImageLogger(pl.Callback):
         log_images_kwargs: dict | None = None,   # passed on: ddim_steps, unconditional_guidance_scale...
         disabled: bool = False,
         increase_log_steps: bool = False,        # also at steps 1, 2, 4, 8... up to batch_frequency
-        clamp: bool = True,                      # in published configs; pictures are always clamped
-        logdir: str | Path | None = None,        # the run folder; the trainer's default_root_dir if not given
     ):
         super().__init__()
         if batch_frequency < 1:
@@ -53,7 +51,6 @@ class ImageLogger(pl.Callback):
         self.batch_frequency, self.max_images, self.disabled = batch_frequency, max_images, disabled
         self.log_images_kwargs = log_images_kwargs or {}
         self.early_steps = {2**n for n in range(batch_frequency.bit_length())} if increase_log_steps else set()
-        self.logdir = logdir
         self.last_batch, self.last_step = None, None
 
     def write_grids(self, trainer, model, batch) -> None:
@@ -66,7 +63,7 @@ class ImageLogger(pl.Callback):
         model.eval()
         images = model.log_images(batch, N=self.max_images, **self.log_images_kwargs)
         model.train(training)
-        folder = Path(self.logdir or trainer.default_root_dir) / "images" / "train"
+        folder = Path(trainer.default_root_dir) / "images" / "train"
         for name, pictures in images.items():
             picture = grid(pictures[: self.max_images], columns=self.max_images)
             save_image(to_image(picture), folder / f"{name}_gs-{step:06}.png")

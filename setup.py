@@ -33,6 +33,8 @@ class SetupCallback(pl.Callback):
     ):
         super().__init__()
         self.logdir, self.now, self.config, self.lightning_config = Path(logdir), now, config, lightning_config
+        if every_n_train_steps < 1:
+            raise UserError("lightning.modelcheckpoint.params.every_n_train_steps must be at least 1")
         self.every_n_train_steps = every_n_train_steps
         self.interrupted = False
         self._handlers = {}
@@ -41,26 +43,30 @@ class SetupCallback(pl.Callback):
     def checkpoints(self) -> Path:
         return self.logdir / "checkpoints"
 
+    def make_folders(self) -> None:
+        """Make the run folder. Raises UserError where that is not possible."""
+        try:
+            for folder in (self.checkpoints, self.logdir / "configs", self.logdir / "images"):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.logdir}: the run folder cannot be made ({error.strerror}); give another "
+                            "--logdir") from None
+
     def on_fit_start(self, trainer, pl_module):
         if trainer.is_global_zero:
-            try:
-                for folder in (self.checkpoints, self.logdir / "configs", self.logdir / "images"):
-                    folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"{self.logdir}: the run folder cannot be made ({error.strerror}); give another "
-                                "--logdir") from None
+            self.make_folders()
             for kind, config in (("project", self.config), ("lightning", self.lightning_config)):
                 write_bytes(self.logdir / "configs" / f"{self.now}-{kind}.yaml", OmegaConf.to_yaml(config).encode())
 
     def on_train_start(self, trainer, pl_module):
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, lambda *_: self._interrupt(trainer))
+                self._handlers[number] = signal.signal(number, self._interrupt)
 
-    def _interrupt(self, trainer) -> None:
+    def _interrupt(self, *_) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
-        self.interrupted = trainer.should_stop = True
+        self.interrupted = True
         print("\nstopping after this step; once more to stop at once", file=sys.stderr)
 
     def _restore_handlers(self) -> None:
@@ -69,13 +75,22 @@ class SetupCallback(pl.Callback):
         self._handlers = {}
 
     def save(self, trainer, pl_module) -> None:
-        """Write the learned words and the training state, each under a temporary name first."""
+        """Write the learned words and the training state, each under a temporary name first.
+
+        Raises UserError, and leaves what was saved before, when the disk is full or the words are not finite.
+        """
+        if not all(p.isfinite().all() for p in pl_module.trainable_parameters()):
+            raise UserError(f"the learned embedding is not finite at step {trainer.global_step}; lower "
+                            "model.base_learning_rate")
         temporary = self.checkpoints / ".last.ckpt"
         try:
             trainer.save_checkpoint(temporary)
             if trainer.is_global_zero:
+                with open(temporary, "rb") as file:
+                    os.fsync(file.fileno())
                 os.replace(temporary, self.checkpoints / "last.ckpt")
         except OSError as error:
+            temporary.unlink(missing_ok=True)
             raise UserError(f"{self.checkpoints}: the checkpoint could not be written ({error.strerror}); what was "
                             "saved before is still good") from None
         if trainer.is_global_zero:
@@ -83,7 +98,12 @@ class SetupCallback(pl.Callback):
                 pl_module.embedding_manager.save(self.checkpoints / name)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        if trainer.global_step % self.every_n_train_steps == 0:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # in the middle of a step
+        if trainer.strategy.reduce_boolean_decision(self.interrupted, all=False):
+            self.interrupted = trainer.should_stop = True
+            trainer.limit_val_batches = 0
+        if trainer.should_stop or trainer.global_step % self.every_n_train_steps == 0:
             self.save(trainer, pl_module)
 
     def on_train_end(self, trainer, pl_module):

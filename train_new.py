@@ -1,9 +1,9 @@
 """Learn a new word from a few pictures: python train_new.py --base CONFIG.yaml -t --actual_resume MODEL.ckpt \
 --name NAME --data_root FOLDER --init_word WORD"""
 
-import argparse
 import datetime
 import logging
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from pathlib import Path
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
-from ldm.cli import add_switch, apply_overrides, choose_devices, run_command
+from ldm.cli import CommandParser, add_switch, apply_overrides, choose_devices, first_line, run_command
 from ldm.errors import UserError
+from ldm.serialization import read_tensors
 from load import instantiate_from_config, load_config, load_model_from_config
 from setup import SetupCallback
 
 
-def get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def get_parser() -> CommandParser:
+    parser = CommandParser(
         description="Learn a new word from a few pictures of one thing, through a frozen text-to-image model.",
         epilog="Anything else must be key.path=value for a key of the config, such as data.params.batch_size=2 or "
                "lightning.trainer.max_steps=1000.",
@@ -69,6 +70,10 @@ def find_run_folder(opt) -> RunFolder:
         if not checkpoint.is_file():
             raise UserError(f"--resume {opt.resume}: no checkpoint there ({checkpoint})")
         configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
+        if not configs:
+            raise UserError(f"--resume {opt.resume}: {folder} has no configs/ to go on with; give a run folder")
+        if not {"loops", "optimizer_states"} <= set(read_tensors(checkpoint)):
+            raise UserError(f"--resume {checkpoint}: not a training checkpoint; give a run folder or its last.ckpt")
         return RunFolder(folder, [*configs, *opt.base], checkpoint, now)
     if not opt.base:
         raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
@@ -120,7 +125,8 @@ def name_word(opt, config: DictConfig) -> None:
         if dataset is not None:
             given = {} if opt.data_root is None else {"data_root": opt.data_root}
             given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
-            dataset.params = OmegaConf.merge(dataset.get("params") or {}, {"placeholder_token": placeholder}, given)
+            dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
+                                             {"placeholder_token": placeholder}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
@@ -128,41 +134,51 @@ def name_word(opt, config: DictConfig) -> None:
 def build_model(config: DictConfig):
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
     model = load_model_from_config(config, config.run.actual_resume)
-    if config.run.get("embedding_manager_ckpt"):
-        model.embedding_manager.load(config.run.embedding_manager_ckpt)
-        print(f"starting from {config.run.embedding_manager_ckpt}", file=sys.stderr)
-    else:
-        print(f"starting from {model.embedding_manager.describe_initialisation()}", file=sys.stderr)
+    manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
+    placeholder = manager.placeholder_strings[0]
+    if file:
+        manager.load(file)
+        if placeholder not in manager.string_to_param_dict:
+            others = " ".join(manager.placeholder_strings)
+            raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
+                            "name one of them with --placeholder_string")
+    print(f"starting from {file or manager.describe_initialisation()}", file=sys.stderr)
     model.seed = config.run.seed
     return model
 
 
-def build_trainer(opt, config: DictConfig, run: RunFolder) -> pl.Trainer:
-    """Lightning's trainer with the callbacks that the config names."""
+def build_trainer(opt, config: DictConfig, run: RunFolder) -> tuple[pl.Trainer, SetupCallback]:
+    """Lightning's trainer with the callbacks that the config names, and the callback that keeps the run on disk."""
     lightning = config.get("lightning") or OmegaConf.create()
     accelerator, devices = choose_devices(opt.gpus)
     save_every = OmegaConf.select(lightning, "modelcheckpoint.params.every_n_train_steps", default=500)
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
-    callbacks = [SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)]
-    callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
-    callbacks += [instantiate_from_config(c, logdir=run.path) for c in (lightning.get("callbacks") or {}).values()]
+    setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
+    callbacks = [setup, *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values())]
     arguments = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
         "log_every_n_steps": 10, "limit_val_batches": 1.0 if "validation" in config.data.params else 0,
         **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
     }
+    if arguments.get("enable_progress_bar", True):
+        callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
+    if isinstance(devices, list) and len(devices) > 1:  # a batch need not use every placeholder
+        arguments.setdefault("strategy", "ddp_find_unused_parameters_true")
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
             use_distributed_sampler=False, logger=pl.loggers.TensorBoardLogger(run.path, "tensorboard", ""),
             **arguments)
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
-        raise UserError(f"lightning.trainer: {str(error).splitlines()[0]}") from None
+        raise UserError(f"lightning.trainer: {first_line(error)}") from None
+    return trainer, setup
 
 
 def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
     """model.base_learning_rate, times batch size, devices and accumulation when run.scale_lr is set."""
-    base = config.model.base_learning_rate
+    base = config.model.get("base_learning_rate")
+    if base is None:
+        raise UserError("the config has no model.base_learning_rate; this is a config for sampling, not for learning")
     if not config.run.scale_lr:
         return base
     return base * config.data.params.batch_size * trainer.accumulate_grad_batches * trainer.world_size
@@ -172,35 +188,39 @@ def quiet_lightning() -> None:
     """Keep what the user can act on: no banners, and no warnings about what is so by design."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
-                    ".*smaller than the logging interval.*", ".*was not set, defaulting.*"):
+                    ".*smaller than the logging interval.*", ".*was not set, defaulting.*",
+                    ".*dataloader is not resumable.*"):
         warnings.filterwarnings("ignore", message)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    opt, rest = get_parser().parse_known_args(arguments)
-    overrides = [b for b in opt.base if "=" in b and not Path(b).exists()] + rest
-    opt.base = [b for b in opt.base if b not in overrides]
+    arguments = sys.argv[1:] if arguments is None else arguments
+    overrides = [a for a in arguments if re.match(r"\w+(\.\w+)+=", a)]  # first: -t and --base would swallow them
+    opt, unknown = get_parser().parse_known_args([a for a in arguments if a not in overrides])
     run = find_run_folder(opt)
-    config = merge_config(opt, run, overrides)
+    config = merge_config(opt, run, overrides + unknown)
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
     data = instantiate_from_config(config.data)
     data.setup()
     model = build_model(config)
-    trainer = build_trainer(opt, config, run)
+    trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
-    count = sum(p.numel() for p in model.trainable_parameters())
-    print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
-          f"run folder {run.path}", file=sys.stderr)
+    if trainer.is_global_zero:
+        count = sum(p.numel() for p in model.trainable_parameters())
+        print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
+              f"run folder {run.path}", file=sys.stderr)
 
     if opt.train:
+        if trainer.is_global_zero:
+            setup.make_folders()
         trainer.fit(model.train(), data, ckpt_path=run.checkpoint, weights_only=True)
-        done = f"step {trainer.global_step}: {run.path / 'checkpoints' / 'embeddings.pt'}"
-        if trainer.global_step < trainer.max_steps:
-            print(f"stopped at {done}; go on with --resume {run.path}", file=sys.stderr)
+        if trainer.is_global_zero:
+            print(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
+                  f"{setup.checkpoints / 'embeddings.pt'}; --resume {run.path} goes on from here", file=sys.stderr)
+        if setup.interrupted:
             sys.exit(130)
-        print(f"learned, {done}", file=sys.stderr)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(model, data)
 

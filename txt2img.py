@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import re
 import sys
 import unicodedata
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL.PngImagePlugin import PngInfo
 
-from ldm.cli import choose_devices, run_command
+from ldm.cli import CommandParser, choose_devices, run_command
 from ldm.errors import UserError
 from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.models.diffusion.dpm_solver import DPMSolverSampler
@@ -24,13 +25,13 @@ EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
 PRECISIONS = {"full": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def get_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Make pictures from prompts, with learned words in them.",
+def get_parser() -> CommandParser:
+    parser = CommandParser(description="Make pictures from prompts, with learned words in them.",
                                      formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add = parser.add_argument
     add("--prompt", nargs="+", default=["a photo of a *"], help="one prompt or several")
     add("--embedding_path", metavar="FILE", help="learned words: an embeddings.pt, .bin or .safetensors")
-    add("--ckpt_path", metavar="CKPT", default=str(EMBEDDED_MODEL.relative_to(ROOT)), help="the model's checkpoint")
+    add("--ckpt_path", metavar="CKPT", default=os.path.relpath(EMBEDDED_MODEL), help="the model's checkpoint")
     add("--config", metavar="YAML", help="the model's config; default: config.yaml beside the checkpoint, else "
         "the published 1.45 B model's")
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
@@ -83,7 +84,7 @@ def load_model(opt):
 def latent_shape(opt, model) -> tuple[int, int, int]:
     """(C, h, w) of the latents for --H and --W. Raises UserError for a size the networks cannot take."""
     f = model.first_stage_model.downsampling
-    strides = 2 ** sum("Downsample" in type(m).__name__ for m in model.model.modules())
+    strides = model.model.diffusion_model.downsampling
     sizes = [n if n is not None else model.image_size * f for n in (opt.H, opt.W)]
     for flag, size in zip(("--H", "--W"), sizes, strict=True):
         if size < 1 or size % (f * strides):

@@ -3,17 +3,16 @@
 With the published 1.45 B config this stands in for the published checkpoint where only time and memory matter.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
 
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
 from load import instantiate_from_config, load_config
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = CommandParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
     parser.add_argument("--seed", type=int, default=0)

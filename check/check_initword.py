@@ -1,20 +1,26 @@
 """How the text encoder reads an init word: python -m check.check_initword WORD..."""
 
-import argparse
+import torch
+from omegaconf import OmegaConf
 
 from check.common import model_flags, print_table
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
+from ldm.errors import UserError
 from load import instantiate_from_config, load_config
 from txt2img import find_config
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Print the word pieces and token ids of init words, and whether one "
+    parser = CommandParser(description="Print the word pieces and token ids of init words, and whether one "
                                      "vector can start from one piece.")
     parser.add_argument("words", nargs="+", metavar="WORD")
     parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
     opt = model_flags(parser).parse_args(arguments)
-    embedder = instantiate_from_config(load_config(find_config(opt)).model.params.cond_stage_config)
+    encoder = OmegaConf.select(load_config(find_config(opt)), "model.params.cond_stage_config")
+    if encoder is None:
+        raise UserError(f"{find_config(opt)}: has no model.params.cond_stage_config, the text encoder")
+    with torch.device("meta"):
+        embedder = instantiate_from_config(encoder)
     tokenizer, rows = embedder.tknz_fn, []
     for word in opt.words:
         ids = tokenizer.ids(word)

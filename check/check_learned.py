@@ -1,6 +1,5 @@
 """A learned word beside the pictures it was learned from: python -m check.check_learned EMBEDDING --data_root FOLDER"""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from check.common import load_checked_model, model_flags
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
 from ldm.data.personalized import find_images, open_image
 from ldm.models.diffusion.ddim import DDIMSampler
 from make_log_new import save_image, to_image
@@ -34,11 +33,11 @@ def contact_sheet(rows: list[tuple[str, list[Image.Image]]], side: int = 128) ->
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Draw a contact sheet: the training pictures, then samples of "
+    parser = CommandParser(description="Draw a contact sheet: the training pictures, then samples of "
                                      "prompts with the learned word.")
     parser.add_argument("embedding", metavar="EMBEDDING")
     parser.add_argument("--data_root", required=True, metavar="FOLDER", help="the pictures it was learned from")
-    parser.add_argument("--prompt", nargs="+", default=PROMPTS, help="prompts to draw (default: %(default)s)")
+    parser.add_argument("--prompt", nargs="+", help="prompts to draw; default: five with the learned word")
     parser.add_argument("--out", default="outputs/learned.png", metavar="PNG", help="(default: %(default)s)")
     parser.add_argument("--ddim_steps", type=int, default=50)
     parser.add_argument("--scale", type=float, default=5.0, help="guidance scale (default: %(default)s)")
@@ -48,11 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
     training = [open_image(path) for path in find_images(opt.data_root)]
     model = load_checked_model(opt)
     model.embedding_manager.load(opt.embedding)
-    model.embedding_manager.warn_if_absent(list(opt.prompt))
+    word = next(iter(model.embedding_manager.string_to_param_dict))
+    prompts = opt.prompt or [prompt.replace("*", word) for prompt in PROMPTS]
+    model.embedding_manager.warn_if_absent(prompts)
     shape = (model.channels, model.image_size, model.image_size)
     seeds = [opt.seed + i for i in range(5)]
     rows = [(f"{Path(opt.data_root).name}: the pictures it was learned from", training[:5])]
-    for prompt in opt.prompt:
+    for prompt in prompts:
         pictures = sample_prompt(model, prompt, seeds, shape, DDIMSampler, opt.ddim_steps, opt.scale)
         rows.append((prompt, [to_image(p) for p in torch.unbind(pictures)]))
     save_image(contact_sheet(rows), opt.out)

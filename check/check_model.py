@@ -1,11 +1,10 @@
 """What is in a checkpoint: python -m check.check_model CKPT [--config YAML]"""
 
-import argparse
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from check.common import meta_model, print_table
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
 from load import compare_state, load_config, read_state_dict
 
 # Parts as published checkpoints name them.
@@ -27,7 +26,7 @@ def print_names(title: str, names: list[str], most: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Print the parts of a checkpoint with parameter counts and number "
+    parser = CommandParser(description="Print the parts of a checkpoint with parameter counts and number "
                                      "formats, and, with a config, what the config misses or does not expect.")
     parser.add_argument("ckpt", metavar="CKPT")
     parser.add_argument("--config", metavar="YAML", help="config to compare with; default: config.yaml beside CKPT, "

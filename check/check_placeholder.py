@@ -1,12 +1,10 @@
 """An embedding file and what it does to a prompt: python -m check.check_placeholder EMBEDDING [--prompt TEXT]"""
 
-import argparse
-
 import torch
 import torch.nn.functional as F
 
 from check.common import load_checked_model, model_flags, print_table
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
 
 
 def nearest_words(vector: torch.Tensor, table: torch.Tensor, tokenizer, count: int = 5) -> str:
@@ -16,22 +14,22 @@ def nearest_words(vector: torch.Tensor, table: torch.Tensor, tokenizer, count: i
     return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
 
 
-def injected_positions(manager, tokens: torch.Tensor) -> list[tuple[str, int, int]]:
-    """(placeholder, vector number, position) for each vector that enters a tokenized prompt [N].
-
-    Found by watching where the embedding manager puts marked vectors.
-    """
-    found, marks = [], torch.zeros(1, len(tokens), manager.dim)
-    output = manager(tokens[None], marks)[0]
-    for placeholder in manager.string_to_param_dict:
-        for n, vector in enumerate(manager.active_vectors(placeholder)):
-            found += [(placeholder, n, p) for p in range(len(tokens)) if torch.equal(output[p], vector.to(output))]
-    return sorted(found, key=lambda entry: entry[2])
+def injected_positions(manager, tokens: list[int]) -> list[tuple[str, int, int]]:
+    """(placeholder, vector number, position) for each vector that enters a tokenized prompt."""
+    placeholders = {int(token): placeholder for placeholder, token in manager.string_to_token_dict.items()}
+    found, position = [], 0
+    for token in tokens:
+        placeholder = placeholders.get(token)
+        length = 1 if placeholder is None else len(manager.active_vectors(placeholder))
+        if placeholder is not None:
+            found += [(placeholder, n, position + n) for n in range(length) if position + n < len(tokens)]
+        position += length
+    return found
 
 
 @torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Print the placeholders of an embedding file, their vectors and the "
+    parser = CommandParser(description="Print the placeholders of an embedding file, their vectors and the "
                                      "nearest vocabulary words; with a prompt, where the vectors go in and how far "
                                      "the text features move.")
     parser.add_argument("embedding", metavar="EMBEDDING")
@@ -54,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         manager.warn_if_absent([opt.prompt])
         tokens = encoder.tknz_fn(opt.prompt)[0]
         entries = {position: f"{placeholder}, vector {n}" for placeholder, n, position in
-                   injected_positions(manager, tokens)}
+                   injected_positions(manager, tokens.tolist())}
         before, after = encoder.encode([opt.prompt])[0], model.get_learned_conditioning([opt.prompt])[0]
         moved = (after - before).norm(dim=1) / before.norm(dim=1)
         pieces = encoder.tknz_fn.tokenizer.convert_ids_to_tokens(tokens.tolist())

@@ -1,17 +1,18 @@
 """What the check scripts share: their flags, the model they look into, a printed table."""
 
-import argparse
+import os
 
 import torch
 
-from load import ROOT, instantiate_from_config, load_config, load_model_from_config
+from ldm.cli import CommandParser
+from load import instantiate_from_config, load_config, load_model_from_config
 from txt2img import EMBEDDED_MODEL, find_config
 
 
-def model_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+def model_flags(parser: CommandParser) -> CommandParser:
     """Add --config and --ckpt_path, by default the embedded model's."""
     parser.add_argument("--config", metavar="YAML", help="the model's config; default: the one beside the checkpoint")
-    parser.add_argument("--ckpt_path", metavar="CKPT", default=str(EMBEDDED_MODEL.relative_to(ROOT)),
+    parser.add_argument("--ckpt_path", metavar="CKPT", default=os.path.relpath(EMBEDDED_MODEL),
                         help="the model's checkpoint (default: %(default)s)")
     return parser
 

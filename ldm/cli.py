@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import errno
 import inspect
 import os
 import sys
@@ -16,6 +17,18 @@ from ldm.errors import UserError
 from load import accepted_parameters, get_obj_from_str
 
 
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser that reports what is wrong as a UserError: one line."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}; see --help")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message, or its name if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def run_command(main) -> None:
     """Call main; a UserError becomes one line on stderr and exit status 2. With --debug the traceback is shown."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -26,6 +39,11 @@ def run_command(main) -> None:
         if {"-d", "--debug"} & set(sys.argv):
             raise
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -68,6 +86,7 @@ def valid_keys(config, prefix: str = "") -> tuple[set[str], set[str]]:
 def apply_overrides(config: DictConfig, overrides: list[str]) -> DictConfig:
     """The config with `key.path=value` overrides merged in. Raises UserError for a key that nothing reads."""
     keys, open_prefixes = valid_keys(OmegaConf.to_container(config))
+    keys.add("lightning.modelcheckpoint.params.every_n_train_steps")
     keys |= {f"lightning.trainer.{p}" for p in inspect.signature(pl.Trainer.__init__).parameters if p != "self"}
     for override in overrides:
         key, equals, _ = override.partition("=")
@@ -79,7 +98,7 @@ def apply_overrides(config: DictConfig, overrides: list[str]) -> DictConfig:
     try:
         return OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
     except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"an override does not fit the config: {str(error).splitlines()[0]}") from None
+        raise UserError(f"an override does not fit the config: {first_line(error)}") from None
 
 
 def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:

@@ -31,6 +31,9 @@ class Inert:
     def append(self, item):
         pass
 
+    def add(self, item):
+        pass
+
     def extend(self, items):
         pass
 
@@ -127,9 +130,10 @@ def read_tensors(path: str | Path) -> dict:
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file under a temporary name beside it, flush it to disk, then rename it into place."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -140,7 +144,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         raise UserError(f"{path}: could not be written ({error.strerror}); free some space or choose another "
                         "folder") from None
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def write_tensors(path: str | Path, content: dict) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ldm.cli import run_command
 from ldm.models.autoencoder import AutoencoderKL
 from ldm.serialization import write_tensors
 from load import instantiate_from_config, load_config
@@ -60,15 +61,13 @@ def main() -> None:
     model = instantiate_from_config(load_config(CONFIG).model.params.first_stage_config).to(device)
     initialise(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    run = Run(opt.run, opt.minutes, {"autoencoder": model}, optimizer)
     forward = torch.compile(model) if opt.compile else model
 
     bank = np.concatenate([pictures for pictures, _ in render_bank(opt.pictures, opt.seed)])
     test = held_out_pictures(128, device)
+    run = Run(opt.run, opt.minutes, {"autoencoder": model}, optimizer)
     rng = np.random.default_rng(opt.seed + run.step)
     bar, mean_loss = tqdm(desc="autoencoder", unit="step", initial=run.step), None
-    run.tick()
-    run.elapsed = run.elapsed if run.step else 0.0  # rendering is not training time
     while run.tick():
         x = to_pixels(bank[rng.integers(len(bank), size=opt.batch_size)], device)
         with torch.autocast(device.type, torch.bfloat16):
@@ -87,12 +86,13 @@ def main() -> None:
                 bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}  "
                           f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB")
     run.save()
+    write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})
     with torch.no_grad():
-        latents = torch.cat([model.encode(to_pixels(part, device)).sample() for part in np.split(bank[:2000], 20)])
+        parts = (to_pixels(part, device) for part in np.array_split(bank[:2000], 20))
+        latents = torch.cat([model.encode(part).sample() for part in parts])
         print(f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB; "
               f"scale_factor: {1 / latents.std():.5f}")
-    write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

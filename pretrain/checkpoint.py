@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from ldm.cli import CommandParser
 from ldm.serialization import read_tensors, write_tensors
 
 
-def parser(description: str, minutes: float, batch_size: int, learning_rate: float) -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def parser(description: str, minutes: float, batch_size: int, learning_rate: float) -> CommandParser:
+    flags = CommandParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     flags.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one is resumed")
     flags.add_argument("--minutes", type=float, default=minutes, help="training time in all, over all resumptions")
     flags.add_argument("--pictures", type=int, default=60_000, help="size of the bank of rendered pictures")

@@ -1,13 +1,12 @@
 """What the embedded model makes of captions: python -m pretrain.contact_sheet --out models/ldm/emoji/samples.png"""
 
-import argparse
 from pathlib import Path
 
 from PIL import Image
 
 from check.check_learned import contact_sheet
 from check.common import load_checked_model, model_flags
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
 from ldm.models.diffusion.ddim import DDIMSampler
 from make_log_new import save_image, to_image
 from txt2img import sample_prompt
@@ -24,7 +23,7 @@ CAPTIONS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw a contact sheet of 20 captions of concepts the model was "
+    parser = CommandParser(description="Draw a contact sheet of 20 captions of concepts the model was "
                                      "trained on.")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG")
     parser.add_argument("--scale", type=float, default=5.0, help="guidance scale")

@@ -1,10 +1,9 @@
 """Write pictures of held-out concepts: python -m pretrain.dataset --out dataset flamingo "hot pepper"..."""
 
-import argparse
 import random
 from pathlib import Path
 
-from ldm.cli import run_command
+from ldm.cli import CommandParser, run_command
 from ldm.errors import UserError
 from make_log_new import save_image
 from pretrain.world import COLOURS, Concept, Scene, held_out, render
@@ -18,7 +17,7 @@ def write_pictures(concept: Concept, folder: Path, count: int = 5, pixels: int =
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description="Write five pictures each of concepts that no training has seen.")
+    flags = CommandParser(description="Write five pictures each of concepts that no training has seen.")
     flags.add_argument("names", nargs="*", help="held-out concepts; default: all of them")
     flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
     opt = flags.parse_args()

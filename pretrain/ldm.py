@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
+from ldm.cli import run_command
 from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.modules.ema import LitEma
 from ldm.serialization import write_bytes, write_tensors
@@ -32,7 +33,7 @@ def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
         moments, texts = [], []
         for pictures, scenes in render_bank(count, seed, groups):
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-                batches = [to_pixels(p, device) for p in np.split(pictures, 10)]
+                batches = [to_pixels(p, device) for p in np.array_split(pictures, 10)]
                 parts = [model.first_stage_model.encode(x).parameters for x in batches]
             moments.append(torch.cat(parts).half().cpu().numpy())
             texts += zip(*(captions([(s, k + i) for s, k in scenes]) for i in range(CAPTIONS_PER_PICTURE)), strict=True)
@@ -136,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,12 +1,12 @@
 """Build the emoji model's word-piece vocabulary: python -m pretrain.tokenizer --out models/ldm/emoji/tokenizer"""
 
-import argparse
 import json
 import string
 from pathlib import Path
 
 from transformers import BertTokenizer
 
+from ldm.cli import CommandParser
 from ldm.data import personalized, personalized_style
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
 from ldm.serialization import write_bytes
@@ -23,7 +23,7 @@ def corpus() -> list[str]:
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__)
+    flags = CommandParser(description=__doc__)
     flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt and tokenizer_config.json")
     out = flags.parse_args().out
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

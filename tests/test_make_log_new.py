@@ -34,7 +34,7 @@ def logged_steps(logger, trainer, steps):
 
 
 def test_at_the_start_every_n_steps_and_at_the_end(tmp_path):
-    assert logged_steps(ImageLogger(batch_frequency=4, logdir=tmp_path), Trainer(tmp_path), 10) == [0, 4, 8, 10]
+    assert logged_steps(ImageLogger(batch_frequency=4), Trainer(tmp_path), 10) == [0, 4, 8, 10]
 
 
 def test_once_a_step_and_early_steps_on_demand(tmp_path):

@@ -3,6 +3,7 @@
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
+from ldm.errors import UserError
 from load import instantiate_from_config
 
 
@@ -52,6 +53,8 @@ class DataModuleFromConfig(pl.LightningDataModule):
                           persistent_workers=self.num_workers > 0)
 
     def train_dataloader(self):
+        if "train" not in self.datasets:
+            raise UserError("the config has no data.params.train: nothing to learn from")
         return self._loader("train", PositionSampler(self.trainer, len(self.datasets["train"]), self.batch_size))
 
     def val_dataloader(self):

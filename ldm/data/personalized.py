@@ -1,7 +1,9 @@
 """Pictures of one thing, with prompts that name it: what textual inversion learns from."""
 
 import random
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +48,9 @@ def open_image(path: str | Path) -> Image.Image:
                 white = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(white, image)
             return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable picture ({str(error).splitlines()[0]}); remove it, or pass "
-                        "--skip_bad_images to go on with the rest") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, struct.error,
+            zlib.error, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a readable picture ({error}); remove it or put a good one in its place") from None
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -66,8 +68,8 @@ class PersonalizedBase(Dataset):
     """Pictures of a thing with a prompt from a template (Gal et al., arXiv 2208.01618, section 4).
 
     Item p, for any p >= 0, is a function of the seed and p alone: {"image": float32 [size, size, 3] in [-1, 1],
-    "caption": str, "key": the picture and whether it is mirrored, "position": p}. Every round of `num_images` items
-    shows each picture once.
+    "caption": str, "key": the picture, how it is cut and whether it is mirrored, "position": p}. Every round of
+    `num_images` items shows each picture once.
     """
 
     templates, dual_templates = TEMPLATES, DUAL_TEMPLATES
@@ -97,7 +99,7 @@ class PersonalizedBase(Dataset):
                 image = open_image(path)
             except UserError as error:
                 if not skip_bad_images:
-                    raise
+                    raise UserError(f"{error}, or go on without it: --skip_bad_images") from None
                 print(f"left out: {error}", file=sys.stderr)
                 continue
             if center_crop:
@@ -113,6 +115,7 @@ class PersonalizedBase(Dataset):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
         self.repeats, self.flip_p, self.seed = repeats, flip_p, f"{seed}/{set}"
+        self.shape = f"{size}{' cropped' * center_crop}"
         self.per_image_tokens, self.mixing_prob = per_image_tokens, mixing_prob
         self.word = f"{coarse_class_text} {placeholder_token}" if coarse_class_text else placeholder_token
 
@@ -132,6 +135,6 @@ class PersonalizedBase(Dataset):
         return {
             "image": torch.from_numpy((pixels / 127.5 - 1.0).astype(np.float32)),
             "caption": caption,
-            "key": f"{self.image_paths[index]}{'|mirrored' * flipped}",
+            "key": f"{self.image_paths[index]}|{self.shape}{'|mirrored' * flipped}",
             "position": position,
         }

@@ -18,9 +18,6 @@ class AutoencoderKL(nn.Module):
         ddconfig: dict,                  # arguments of Encoder and Decoder
         embed_dim: int,                  # channels of the latents
         ckpt_path: str | None = None,    # weights to start from
-        image_key: str = "image",        # in published configs: the batch entry that holds pictures
-        lossconfig: dict | None = None,  # in published configs: the training loss, which is in pretrain/ here
-        monitor: str | None = None,      # in published configs: the figure to watch in training
     ):
         super().__init__()
         if not ddconfig.get("double_z", True):

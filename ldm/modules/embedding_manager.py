@@ -1,6 +1,7 @@
 """The learned words: one or several vectors for each placeholder, and how they enter a prompt."""
 
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ class EmbeddingManager(nn.Module):
             pieces = " ".join(self.embedder.tknz_fn.pieces(placeholder)) or "nothing"
             raise UserError(f"placeholder {placeholder!r} is not one token of the text encoder (it reads: {pieces}); "
                             "take a single sign such as * or @")
-        if "." in placeholder or hasattr(nn.ParameterDict, placeholder):
+        if "." in placeholder or hasattr(nn.ParameterDict(), placeholder):
             raise UserError(f"placeholder {placeholder!r} cannot name a parameter; take a sign such as * or @")
         return torch.tensor(ids[0], device="cpu")
 
@@ -84,7 +85,7 @@ class EmbeddingManager(nn.Module):
                 ids = torch.tensor(self.init_word_ids(self.initializer_words[i]), device=table.device)
                 vectors = initial_vectors(table[ids], self.max_vectors_per_token)
                 self.initial_embeddings[placeholder] = vectors.clone()
-            else:
+            else:  # no better start is known
                 vectors = torch.randn(self.max_vectors_per_token, self.dim, device=table.device) * table.std()
             self._set(placeholder, vectors)
 
@@ -102,7 +103,7 @@ class EmbeddingManager(nn.Module):
             pieces, n = self.embedder.tknz_fn.pieces(word), self.max_vectors_per_token
             how = "" if len(pieces) == n else " repeated" if len(pieces) < n else " averaged"
             lines.append(f"{placeholder!r}: {n} vector{'s' * (n > 1)} from {word!r} = {' '.join(pieces)}{how}")
-        return "\n".join(lines)
+        return "\n".join(lines) or "noise"
 
     def _set(self, placeholder: str, vectors: torch.Tensor) -> None:
         self.string_to_token_dict[placeholder] = self.token_for(placeholder)
@@ -118,7 +119,8 @@ class EmbeddingManager(nn.Module):
     def forward(self, tokenized_text: torch.Tensor, embedded_text: torch.Tensor) -> torch.Tensor:
         """Token ids [B, N] and their embeddings [B, N, dim] -> embeddings [B, N, dim] with the learned vectors in.
 
-        A placeholder of n vectors takes n positions: what follows moves right, what leaves position N is cut.
+        A placeholder of n vectors takes n positions: what follows moves right, what leaves position N is cut, with a
+        warning if it was more than padding.
         """
         vectors = {int(token): self.active_vectors(placeholder).to(embedded_text)
                    for placeholder, token in self.string_to_token_dict.items()}
@@ -130,14 +132,25 @@ class EmbeddingManager(nn.Module):
                     parts += [embedded[start:position], vectors[token]]
                     start = position + 1
             rows.append(torch.cat([*parts, embedded[start:]])[: len(tokens)] if parts else embedded)
+            self._warn_if_cut(tokens, {t: len(v) for t, v in vectors.items()})
         return torch.stack(rows)
+
+    def _warn_if_cut(self, tokens: list[int], lengths: dict[int, int]) -> None:
+        tokenizer = self.embedder.tknz_fn.tokenizer
+        ends = torch.tensor([lengths.get(t, 1) for t in tokens]).cumsum(0).tolist()
+        lost = [t for t, end in zip(tokens, ends, strict=True)
+                if end > len(tokens) and t not in (tokenizer.pad_token_id, tokenizer.sep_token_id)]
+        if lost:
+            warnings.warn(f"the learned words take several tokens each and push others out; cut: "
+                          f"{tokenizer.decode(lost)!r}", stacklevel=2)
 
     def embedding_parameters(self):
         return self.string_to_param_dict.parameters()
 
     def embedding_to_coarse_loss(self) -> torch.Tensor:
-        """Squared distance of the learned vectors to their start, averaged over vectors and placeholders: []."""
-        distances = [(self.string_to_param_dict[p] - start.to(self.string_to_param_dict[p])).square().sum(-1).mean()
+        """Squared distance of the mean of a placeholder's vectors to the mean of their start, averaged over
+        placeholders: []."""
+        distances = [(self.string_to_param_dict[p] - start.to(self.string_to_param_dict[p])).mean(0).square().sum()
                      for p, start in self.initial_embeddings.items()]
         if not distances:
             raise UserError("embedding_reg_weight needs initializer_words: there is no start to stay near")
@@ -157,11 +170,15 @@ class EmbeddingManager(nn.Module):
 
         Raises UserError for a file without embeddings or with embeddings of another width.
         """
-        self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
-        for placeholder, vectors in read_embeddings(path).items():
+        embeddings = read_embeddings(path)
+        for placeholder, vectors in embeddings.items():
             if vectors.shape[1] != self.dim:
                 raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
                                 f"encoder {self.dim}; it was learned for another model")
+        self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
+        self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
+                                   if p in embeddings and embeddings[p].shape == start.shape}
+        for placeholder, vectors in embeddings.items():
             self._set(placeholder, vectors.to(self.embedder.transformer.token_emb.weight.device))
         self.placeholder_strings = list(self.string_to_token_dict)
         self.max_vectors_per_token = max(len(v) for v in self.string_to_param_dict.values())

@@ -6,6 +6,8 @@ from ldm.models.diffusion.sampler import Sampler, sample_noise
 class DDIMSampler(Sampler):
     """Denoising diffusion implicit models (Song et al., arXiv 2010.02502, eq. 12)."""
 
+    stochastic = True
+
     def update(self, x, eps, index: int, generators=None, temperature: float = 1.0):
         """(x_prev, predicted x_0) from x and the noise in it."""
         x0 = self.predict_x0(x, eps, index)

@@ -146,7 +146,6 @@ class LatentDiffusion(DDPM):
         cond_stage_config,                       # the text encoder
         personalization_config=None,             # the embedding manager; without it no word can be learned
         cond_stage_key: str = "caption",         # batch entry that holds prompts
-        cond_stage_trainable: bool = True,       # always so here: gradients reach the vectors through the text encoder
         scale_factor: float = 1.0,               # latents times this have a deviation of about one
         embedding_reg_weight: float = 0.0,       # weight of the vectors' distance to their start
         **kwargs,                                # see DDPM
@@ -247,8 +246,8 @@ class LatentDiffusion(DDPM):
         self.embedding_manager.progressive_counter = self.global_step
         loss, parts = self.shared_step(batch)
         if not torch.isfinite(loss):
-            raise UserError(f"the loss is {float(loss)} at step {self.global_step}; the embeddings saved before are "
-                            "good. Lower model.base_learning_rate, or train in float32")
+            raise UserError(f"the loss is {float(loss)} at step {self.global_step}; what was saved before "
+                            "is kept. Lower model.base_learning_rate, or train in float32")
         size = len(batch[self.cond_stage_key])
         self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=size)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=size)

@@ -2,17 +2,11 @@
 
 import math
 
-from ldm.errors import UserError
 from ldm.models.diffusion.sampler import Sampler
 
 
 class DPMSolverSampler(Sampler):
     """DPM-Solver++ (2M), second order multistep (Lu et al., arXiv 2211.01095, algorithm 2): about 20 steps suffice."""
-
-    def make_schedule(self, ddim_num_steps, ddim_eta=0.0):
-        if ddim_eta != 0:
-            raise UserError("DPM-Solver++ is deterministic: eta must be 0")
-        super().make_schedule(ddim_num_steps, ddim_eta)
 
     def begin(self):
         self.last = None  # (predicted x_0, lambda) of the step before

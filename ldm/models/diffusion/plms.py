@@ -1,6 +1,5 @@
 """PLMS sampling."""
 
-from ldm.errors import UserError
 from ldm.models.diffusion.ddim import DDIMSampler
 
 # Adams-Bashforth coefficients, newest prediction first, by the number of predictions there are.
@@ -11,10 +10,7 @@ class PLMSSampler(DDIMSampler):
     """Pseudo linear multistep method (Liu et al., arXiv 2202.09778, section 3.3): DDIM's update with a noise
     prediction extrapolated from the last four. The first step averages the predictions at its two ends."""
 
-    def make_schedule(self, ddim_num_steps, ddim_eta=0.0):
-        if ddim_eta != 0:
-            raise UserError("PLMS is deterministic: eta must be 0")
-        super().make_schedule(ddim_num_steps, ddim_eta)
+    stochastic = False
 
     def begin(self):
         self.predictions = []

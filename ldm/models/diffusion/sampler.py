@@ -28,6 +28,8 @@ def sample_noise(shape, generators, device) -> torch.Tensor:
 class Sampler:
     """Draws latents from a LatentDiffusion model by solving the reverse process in a number of steps."""
 
+    stochastic = False  # whether eta may be other than 0
+
     def __init__(self, model):
         self.model = model
 
@@ -36,6 +38,8 @@ class Sampler:
 
         sigma is arXiv 2010.02502, eq. 16: eta 0 is deterministic, eta 1 is as noisy as DDPM.
         """
+        if ddim_eta and not self.stochastic:
+            raise UserError(f"{type(self).__name__} is deterministic: eta must be 0")
         alphas_cumprod = self.model.alphas_cumprod.double().cpu().numpy()
         self.ddim_timesteps = make_ddim_timesteps(ddim_num_steps, len(alphas_cumprod))
         self.ddim_alphas = alphas_cumprod[self.ddim_timesteps]

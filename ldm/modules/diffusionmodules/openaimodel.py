@@ -87,7 +87,6 @@ class UNetModel(nn.Module):
         use_checkpoint: bool = False,         # recompute activations in the backward pass: less memory, more time
         use_spatial_transformer: bool = True, # the only kind of attention a text-conditional model has
         image_size: int | None = None,        # of the latents; the network itself takes any multiple of its strides
-        legacy: bool = True,                  # in published configs; without meaning where num_heads is given
     ):
         super().__init__()
         if not use_spatial_transformer or context_dim is None:
@@ -95,7 +94,7 @@ class UNetModel(nn.Module):
         if (num_heads == -1) == (num_head_channels == -1):
             raise ValueError("UNetModel needs exactly one of num_heads and num_head_channels")
         self.image_size, self.in_channels, self.out_channels = image_size, in_channels, out_channels
-        self.model_channels = model_channels
+        self.model_channels, self.downsampling = model_channels, 2 ** (len(channel_mult) - 1)
         emb_channels = model_channels * 4
 
         def res_block(channels, out):
