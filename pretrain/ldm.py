@@ -43,10 +43,14 @@ def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
     return np.load(moments_file), json.loads(captions_file.read_text())
 
 
-def min_snr_weights(alphas_cumprod: torch.Tensor, gamma: float = 5.0) -> torch.Tensor:
-    """Weights [T] of the noise loss that cap the signal-to-noise ratio (Hang et al., arXiv 2303.09556, section 3.4)."""
+def loss_weights(alphas_cumprod: torch.Tensor, low: float = 0.5, high: float = 5.0) -> torch.Tensor:
+    """Weights [T] of the noise loss: the squared error of x_0, times the signal-to-noise ratio clamped to [low, high].
+
+    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
+    ones where only the caption can tell what the picture shows; without it the caption is learned far more slowly.
+    """
     snr = alphas_cumprod / (1 - alphas_cumprod)
-    return snr.clamp(max=gamma) / snr
+    return snr.clamp(low, high) / snr
 
 
 @torch.no_grad()
@@ -95,7 +99,7 @@ def main() -> None:
     tknz_fn = model.cond_stage_model.tknz_fn
     tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
     nothing = tknz_fn("")[0]
-    weights = min_snr_weights(model.alphas_cumprod)
+    weights = loss_weights(model.alphas_cumprod)
     run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, optimizer)
 
     def losses(z, t, noise, ids):
