@@ -91,8 +91,6 @@ def _plain(value):
         return _plain(value.tensors)
     if isinstance(value, torch.nn.Parameter):
         return value.data
-    if isinstance(value, torch.nn.ParameterDict):
-        return {k: v.data for k, v in value.items()}
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return value

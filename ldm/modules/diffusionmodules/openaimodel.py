@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from ldm.modules.attention import SpatialTransformer
+from ldm.modules.diffusionmodules.model import Upsample
 from ldm.modules.diffusionmodules.util import checkpoint, timestep_embedding, zero_module
 
 
@@ -28,15 +29,6 @@ class Downsample(nn.Module):
 
     def forward(self, x):
         return self.op(x)
-
-
-class Upsample(nn.Module):
-    def __init__(self, channels: int):
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x):
-        return self.conv(nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 class ResBlock(nn.Module):
