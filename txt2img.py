@@ -93,17 +93,19 @@ def latent_shape(opt, model) -> tuple[int, int, int]:
 
 
 @torch.no_grad()
-def sample_prompt(model, prompt: str, seeds: list[int], shape, sampler, steps: int, scale: float, eta: float = 0.0,
-                  precision: torch.dtype = torch.float32, verbose: bool = True) -> torch.Tensor:
-    """Pictures [len(seeds), 3, H, W] in about [-1, 1] of a prompt; each depends on its seed, not on the others.
+def sample_prompt(model, prompt: str | list[str], seeds: list[int], shape, sampler, steps: int, scale: float,
+                  eta: float = 0.0, precision: torch.dtype = torch.float32, verbose: bool = True) -> torch.Tensor:
+    """Pictures [len(seeds), 3, H, W] in about [-1, 1] of a prompt, or of one prompt per seed; each depends on its seed,
+    not on the others.
 
     sampler is a Sampler class, shape (C, h, w), scale the guidance scale.
     """
     n = len(seeds)
+    prompts = [prompt] if isinstance(prompt, str) else prompt
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     autocast = nullcontext() if precision == torch.float32 else torch.autocast(model.device.type, precision)
     with autocast, model.ema_scope():
-        cond, uncond = model.get_learned_conditioning([prompt, ""]).split(1)
+        cond, uncond = model.get_learned_conditioning([*prompts, ""]).split([len(prompts), 1])
         z, _ = sampler(model).sample(
             steps, n, shape, cond.expand(n, -1, -1), eta=eta, generators=generators, verbose=verbose,
             unconditional_guidance_scale=scale, unconditional_conditioning=uncond.expand(n, -1, -1))

@@ -13,6 +13,7 @@ from ldm.serialization import write_tensors
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
 from pretrain.checkpoint import Run, default_device, parser
+from pretrain.muon import muon_and_adam
 from pretrain.world import held_out, random_scene, render
 
 CONFIG = Path(__file__).parent.parent / "models/ldm/emoji/config.yaml"
@@ -53,31 +54,29 @@ def held_out_pictures(count: int, device) -> torch.Tensor:
 
 
 def main() -> None:
-    flags = parser(__doc__, minutes=45, batch_size=16, learning_rate=1e-3)
+    flags = parser(__doc__, minutes=45, batch_size=8, learning_rate=2e-3)
     flags.add_argument("--kl_weight", type=float, default=2e-6, help="weight of the KL term, summed over latents")
+    flags.add_argument("--recolour", type=float, default=0.25, help="share of batches with colour channels swapped")
     opt = flags.parse_args()
     torch.manual_seed(opt.seed)
     device = default_device()
     model = instantiate_from_config(load_config(CONFIG).model.params.first_stage_config).to(device)
     initialise(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     forward = torch.compile(model) if opt.compile else model
 
     bank = np.concatenate([pictures for pictures, _ in render_bank(opt.pictures, opt.seed)])
     test = held_out_pictures(128, device)
-    run = Run(opt.run, opt.minutes, {"autoencoder": model}, optimizer)
+    run = Run(opt.run, opt.minutes, {"autoencoder": model}, muon_and_adam(model, opt.learning_rate))
     rng = np.random.default_rng(opt.seed + run.step)
     bar, mean_loss = tqdm(desc="autoencoder", unit="step", initial=run.step), None
     while run.tick():
         x = to_pixels(bank[rng.integers(len(bank), size=opt.batch_size)], device)
+        if rng.random() < opt.recolour:
+            x = x[:, rng.permutation(3)]
         with torch.autocast(device.type, torch.bfloat16):
             y, posterior = forward(x)
         loss = reconstruction_loss(x, y.float()) + opt.kl_weight * posterior.kl().float().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        run.step += 1
+        run.update(loss)
         mean_loss = float(loss) if mean_loss is None else 0.99 * mean_loss + 0.01 * float(loss)
         bar.update()
         if run.step % 500 == 0:

@@ -6,12 +6,12 @@ import random
 import numpy as np
 from tqdm import tqdm
 
-from pretrain.world import GROUPS, caption, caption_ko, random_scene, render, seen
+from pretrain.world import GROUPS, all_concepts, caption, caption_ko, random_scene, render, seen
 
 
 def _batch(arguments):
     seed, count, groups, pixels = arguments
-    rng, concepts = random.Random(seed), seen(groups)
+    rng, concepts = random.Random(seed), list(seen(groups) if groups else all_concepts())
     pictures = np.empty((count, pixels, pixels, 3), np.uint8)
     scenes = []
     for i in range(count):
@@ -24,6 +24,7 @@ def _batch(arguments):
 def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64):
     """Yield (pictures uint8 [b, pixels, pixels, 3], [(scene, caption seed)] of length b) until `count` are made.
 
+    They show the concepts of the groups that may be trained on; without groups, all there are, held-out ones too.
     The same arguments give the same pictures.
     """
     size = 500

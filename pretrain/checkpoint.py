@@ -33,16 +33,17 @@ class Run:
     down to a hundredth of the peak.
     """
 
-    def __init__(self, folder: Path, minutes: float, modules: dict[str, torch.nn.Module], optimizer):
+    def __init__(self, folder: Path, minutes: float, modules: dict[str, torch.nn.Module], optimizers: list):
         self.file, self.seconds = folder / "state.pt", minutes * 60
-        self.modules, self.optimizer = modules, optimizer
+        self.modules, self.optimizers = modules, optimizers
         self.step, self.elapsed = 0, 0.0
-        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
         if self.file.exists():
             state = read_tensors(self.file)
             for name, module in modules.items():
                 module.load_state_dict(state["modules"][name])
-            optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
             self.step, self.elapsed = state["step"], state["elapsed"]
             print(f"resuming {self.file} at step {self.step}, minute {self.elapsed / 60:.1f}", flush=True)
         self.clock = time.monotonic()
@@ -58,12 +59,23 @@ class Run:
         self.elapsed, self.clock = self.elapsed + now - self.clock, now
         warm = min(1.0, self.progress / 0.01)
         cosine = 0.01 + 0.99 * (0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * self.progress))))
-        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * warm * cosine
+        for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * warm * cosine
         return self.elapsed < self.seconds
+
+    def update(self, loss: torch.Tensor) -> None:
+        """One step down the loss, its gradient clipped to norm 1."""
+        loss.backward()
+        parameters = [p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
 
     def save(self) -> None:
         write_tensors(self.file, {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
-            "optimizer": self.optimizer.state_dict(), "step": self.step, "elapsed": self.elapsed,
+            "optimizers": [o.state_dict() for o in self.optimizers], "step": self.step, "elapsed": self.elapsed,
         })

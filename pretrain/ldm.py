@@ -18,6 +18,7 @@ from make_log_new import save_grid
 from pretrain.autoencoder import CONFIG, to_pixels
 from pretrain.bank import captions, render_bank
 from pretrain.checkpoint import Run, default_device, parser
+from pretrain.muon import muon_and_adam
 from pretrain.world import GROUPS
 
 CAPTIONS_PER_PICTURE = 4
@@ -48,9 +49,10 @@ def loss_weights(alphas_cumprod: torch.Tensor, low: float = 0.5, high: float = 5
 
     The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
     ones where only the caption can tell what the picture shows; without it the caption is learned far more slowly.
+    Where next to nothing of the picture is left, the weight stays at 100.
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
-    return snr.clamp(low, high) / snr
+    return (snr.clamp(low, high) / snr).clamp(max=100)
 
 
 @torch.no_grad()
@@ -76,10 +78,12 @@ def export(model, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
 
 
 def main() -> None:
-    flags = parser(__doc__.split(":")[0], minutes=120, batch_size=64, learning_rate=6e-4)
+    flags = parser(__doc__.split(":")[0], minutes=120, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--autoencoder", type=Path, required=True, help="checkpoint that pretrain.autoencoder wrote")
     flags.add_argument("--scale_factor", type=float, required=True, help="as pretrain.autoencoder printed it")
-    flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, help="emoji groups to train on")
+    flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",
+                       help=f"emoji groups to train on, more often if named more often; of: {', '.join(GROUPS)}")
+    flags.add_argument("--start", type=Path, help="checkpoint whose UNet and text transformer to start from")
     flags.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for guidance")
     flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
     opt = flags.parse_args()
@@ -89,18 +93,18 @@ def main() -> None:
     config = load_config(CONFIG)
     config.model.params.scale_factor = opt.scale_factor
     model = instantiate_from_config(config.model)
+    if opt.start:
+        load_weights(model, opt.start)
     load_weights(model.first_stage_model, opt.autoencoder)
     model = model.to(device).eval()
     trained = torch.nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
     ema = LitEma(trained, opt.ema)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=opt.learning_rate, betas=(0.9, 0.99), weight_decay=0.01,
-                                  fused=True)
     moments, texts = latent_bank(model, opt.run / "bank", opt.pictures, opt.seed, tuple(opt.groups), device)
     tknz_fn = model.cond_stage_model.tknz_fn
     tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
     nothing = tknz_fn("")[0]
     weights = loss_weights(model.alphas_cumprod)
-    run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, optimizer)
+    run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, muon_and_adam(trained, opt.learning_rate))
 
     def losses(z, t, noise, ids):
         context = model.cond_stage_model.transformer(ids)
@@ -120,12 +124,8 @@ def main() -> None:
         with torch.autocast(device.type, torch.bfloat16):
             error = losses_step(z, t, torch.randn_like(z), ids.to(device))
         loss = (weights[t] * error).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-        optimizer.step()
+        run.update(loss)
         ema(trained)
-        run.step += 1
         loss = float(loss.detach())
         mean_loss = loss if mean_loss is None else 0.998 * mean_loss + 0.002 * loss
         bar.update()

@@ -94,9 +94,9 @@ def held_out(concepts: tuple[Concept, ...] = ()) -> list[Concept]:
 
 
 def seen(groups: tuple[str, ...] = GROUPS) -> list[Concept]:
-    """The concepts a model may be trained on."""
+    """The concepts a model may be trained on; those of a group named twice appear twice."""
     unseen = set(held_out())
-    return [c for c in all_concepts() if c not in unseen and c.group in groups]
+    return [c for group in groups for c in all_concepts() if c not in unseen and c.group == group]
 
 
 @functools.cache

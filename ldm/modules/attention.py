@@ -1,9 +1,12 @@
 """Attention, in one function, and the transformer blocks that bring a prompt into the UNet."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ldm.modules.diffusionmodules.util import checkpoint, zero_module
 
@@ -14,7 +17,11 @@ def attention(q, k, v, heads: int = 1):
     q [B, N, heads*d], k and v [B, M, heads*d] -> [B, N, heads*d].
     """
     q, k, v = (rearrange(x, "b n (h d) -> b h n d", h=heads) for x in (q, k, v))
-    return rearrange(F.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)")
+    # On a CPU the fused kernel saves memory, but going back through it takes several times as long as plain products.
+    plain = q.device.type == "cpu" and q.requires_grad and q.shape[2] * k.shape[2] <= 1024**2
+    with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
+        out = F.scaled_dot_product_attention(q, k, v)
+    return rearrange(out, "b h n d -> b n (h d)")
 
 
 class CachedContext:

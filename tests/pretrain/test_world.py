@@ -65,3 +65,10 @@ def test_things_stay_in_the_picture(count):
         drawn = np.abs(picture - picture[0, 0]).max(axis=2) > 60
         assert drawn.mean() > 0.02
         assert drawn[1:-1, 1:-1].sum() > 0.97 * drawn.sum()
+
+
+def test_groups_choose_the_concepts_and_naming_one_twice_doubles_them():
+    food, twice = world.seen(("Food & Drink",)), world.seen(("Food & Drink", "Activities", "Food & Drink"))
+    assert {c.group for c in food} == {"Food & Drink"}
+    assert all(twice.count(c) == (2 if c in set(food) else 1) for c in twice)
+    assert len(twice) == 2 * len(food) + len(world.seen(("Activities",)))

@@ -1,0 +1,196 @@
+"""The embedded model's report card: python -m evaluation.emoji_suite --json report.json
+
+Does it draw what its words say (seen/), does a word learned from five pictures draw what they show (heldout/), how far
+does the init word get without training (initword/), and how well would real pictures do (ceiling/)? All measured with
+models/clip/emoji, a ruler that knows every concept.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+import train_new
+from check.check_learned import contact_sheet
+from check.common import load_checked_model, model_flags, print_table
+from evaluation.clip_eval import CLIPEvaluator
+from ldm.cli import CommandParser, run_command
+from ldm.data.personalized import find_images, open_image
+from ldm.errors import UserError
+from ldm.models.diffusion.dpm_solver import DPMSolverSampler
+from ldm.serialization import read_tensors, write_bytes
+from load import ROOT
+from make_log_new import save_image, to_image
+from pretrain.world import COLOURS, with_article
+from txt2img import sample_prompt
+
+RULER = ROOT / "models/clip/emoji"
+CONFIG = ROOT / "configs/emoji/finetune.yaml"
+COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
+
+
+def interval(values: Iterable[float], repeats: int = 2000) -> dict:
+    """Mean of values with its 95 % bootstrap interval: {"value", "low", "high", "n"}."""
+    values = np.asarray(list(values), dtype=float)
+    draws = np.random.default_rng(0).integers(len(values), size=(repeats, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}
+
+
+def ranks(features: torch.Tensor, references: torch.Tensor, targets: list[int]) -> np.ndarray:
+    """For each feature [N, D], how many of the references [M, D] are nearer than its target: 0 is top-1."""
+    similarity = features @ references.T
+    own = similarity[torch.arange(len(targets)), torch.tensor(targets)]
+    return (similarity > own[:, None]).sum(dim=1).numpy()
+
+
+def background(picture: Image.Image) -> str:
+    """The named colour nearest to the median of the picture's outermost pixels."""
+    pixels = np.asarray(picture.convert("RGB"), dtype=float)
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    names = list(COLOURS)
+    distances = [np.linalg.norm(np.median(edge, axis=0) - COLOURS[name][0]) for name in names]
+    return names[int(np.argmin(distances))]
+
+
+def both_right(ruler: CLIPEvaluator, pictures: list[Image.Image], references: torch.Tensor,
+               targets: list[list[int]]) -> list[bool]:
+    """Whether each picture shows its two things side by side, in either order: of its left and its right cell, each
+    has another of the two among the five nearest concepts."""
+    halves = []
+    for picture in pictures:
+        w, h = picture.size
+        halves += [picture.crop((x, h // 4, x + w // 2, h - h // 4)).resize((w, h), Image.Resampling.BICUBIC)
+                   for x in (0, w // 2)]
+    top = (ruler.encode_images(halves) @ references.T).topk(5).indices.reshape(len(pictures), 2, 5).tolist()
+    return [(a in left and b in right) or (b in left and a in right)
+            for (a, b), (left, right) in zip(targets, top, strict=True)]
+
+
+class Suite:
+    """Model, ruler and names, and how to draw and to judge with them."""
+
+    def __init__(self, opt):
+        self.opt = opt
+        self.model = load_checked_model(opt)
+        self.ruler = CLIPEvaluator(str(RULER))
+        self.references = read_tensors(RULER / "concepts.safetensors")["features"].float()
+        self.concepts = json.loads((RULER / "concepts.json").read_text())
+        self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
+        self.by_slug = {c["slug"]: c for c in self.concepts}
+
+    def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
+        """One picture for each prompt; the seeds follow each other."""
+        shape = (self.model.channels, self.model.image_size, self.model.image_size)
+        pictures = []
+        for start in range(0, len(prompts), 32):
+            part = prompts[start : start + 32]
+            seeds = [seed + start + i for i in range(len(part))]
+            pictures += [to_image(x) for x in sample_prompt(self.model, part, seeds, shape, DPMSolverSampler,
+                                                            self.opt.ddim_steps, self.opt.scale, verbose=False)]
+        return pictures
+
+    def ranks(self, pictures, targets: list[int]) -> np.ndarray:
+        return ranks(self.ruler.encode_images(pictures), self.references, targets)
+
+    def seen(self) -> dict:
+        """Prompts with words the model was trained on."""
+        rng, colours = random.Random(0), list(COLOURS)
+        concepts = [c["name"] for c in self.concepts if not c["held_out"]]
+        singles = rng.sample(concepts, 16) if self.opt.quick else concepts
+        named = [rng.choice(colours) for _ in singles]
+        pictures = self.draw([f"{with_article(n)} on {with_article(c)} background"
+                              for n, c in zip(singles, named, strict=True)])
+        rank = self.ranks(pictures, [self.index[n] for n in singles])
+        pairs = [rng.sample(concepts, 2) for _ in range(8 if self.opt.quick else 200)]
+        double = self.draw([f"{with_article(a)} and {with_article(b)} on {with_article(rng.choice(colours))} background"
+                            for a, b in pairs], seed=5000)
+        both = both_right(self.ruler, double, self.references, [[self.index[n] for n in pair] for pair in pairs])
+        return {"seen/top1": interval(rank < 1), "seen/top5": interval(rank < 5),
+                "seen/background": interval(background(p) == c for p, c in zip(pictures, named, strict=True)),
+                "seen/both": interval(both)}
+
+    def learn(self, folder: Path, init_word: str) -> Path:
+        """Learn the word of a folder of pictures, unless an earlier call did: its embedding file."""
+        runs = self.opt.out / "runs"
+        found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
+        if not found:
+            arguments = ["--base", CONFIG, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name,
+                         "-l", runs, "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
+                         *self.opt.override]
+            train_new.main([str(a) for a in arguments])
+            found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
+        return found[-1]
+
+    def judge(self, word: str, concept: dict, training: list[Image.Image]) -> dict[str, list]:
+        """What prompts with the word draw, against the concept and its training pictures; and the pictures."""
+        target, copies = self.index[concept["name"]], 2 if self.opt.quick else 4
+        colours = random.Random(concept["name"]).sample(list(COLOURS), copies)
+        things = random.Random(concept["name"]).sample(COMPANIONS, copies)
+        plain = self.draw([f"a photo of a {word}"] * copies)
+        edits = self.draw([f"a {word} on {with_article(c)} background" for c in colours])
+        pairs = self.draw([f"a {word} and {with_article(t)}" for t in things])
+        rank = self.ranks(plain, [target] * copies)
+        return {
+            "top1": list(rank < 1), "top5": list(rank < 5),
+            "clip_i": self.ruler.img_to_img_similarity(training, plain).tolist(),
+            "background": [background(p) == c for p, c in zip(edits, colours, strict=True)],
+            "both": both_right(self.ruler, pairs, self.references, [[target, self.index[t]] for t in things]),
+            "pictures": [*plain, *edits, *pairs],
+        }
+
+    def heldout(self, folders: list[Path]) -> dict:
+        """Words learned from folders of pictures, and their init words. Each concept counts once in an interval."""
+        report: dict[str, list] = {}
+        for folder in tqdm(folders, desc="held-out concepts"):
+            concept = self.by_slug[folder.name]
+            training = [open_image(path) for path in find_images(folder)]
+            self.model.embedding_manager.load(self.learn(folder, concept["kind"]))
+            rows = [(folder.name, training)]
+            for title, word in (("heldout", "*"), ("initword", concept["kind"])):
+                found = self.judge(word, concept, training)
+                rows.append((f"{title}: {word}", found.pop("pictures")))
+                for name, values in found.items():
+                    report.setdefault(f"{title}/{name}", []).append(np.mean(values))
+            save_image(contact_sheet(rows, 96), self.opt.out / f"{folder.name}.png")
+        return {name: interval(values) for name, values in report.items()}
+
+
+def ceiling() -> dict:
+    """What real renders get from the ruler, measured when it was made."""
+    return {f"ceiling/{name}": value for name, value in json.loads((RULER / "quality.json").read_text()).items()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = CommandParser(description="Measure the embedded model: words it knows, and words it learns.",
+                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", help="folder of folders of pictures")
+    parser.add_argument("--out", type=Path, default=Path("outputs/emoji_suite"), help="pictures and learned words")
+    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--quick", action="store_true", help="a few concepts only")
+    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
+    parser.add_argument("--scale", type=float, default=5.0, help="guidance scale")
+    parser.add_argument("override", nargs="*", metavar="KEY=VALUE", help="changes to the training config")
+    parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
+    opt = model_flags(parser).parse_args(arguments)
+    suite = Suite(opt)
+    folders = [f for f in sorted(opt.data_root.iterdir()) if suite.by_slug.get(f.name, {}).get("held_out")]
+    if not folders:
+        raise UserError(f"{opt.data_root}: no folder here is named like a held-out concept")
+    report = suite.seen() | suite.heldout(folders[:2] if opt.quick else folders) | ceiling()
+    rows = [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()]
+    print_table(("metric", "value", "low", "high", "n"), rows)
+    if opt.json:
+        write_bytes(opt.json, json.dumps(report, indent=1).encode())
+        print(opt.json, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)

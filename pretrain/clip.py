@@ -1,0 +1,137 @@
+"""Train the emoji world's CLIP, a ruler for pictures: python -m pretrain.clip --run pretrain/runs/clip
+
+It sees every concept, held-out ones too: it measures, and never helps to draw.
+"""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
+
+from evaluation.clip_eval import CLIPEvaluator
+from evaluation.emoji_suite import RULER, background, both_right, interval, ranks
+from ldm.cli import run_command
+from ldm.serialization import write_bytes, write_tensors
+from load import ROOT
+from pretrain.autoencoder import to_pixels
+from pretrain.bank import captions, render_bank
+from pretrain.checkpoint import Run, default_device, parser
+from pretrain.muon import muon_and_adam
+from pretrain.world import COLOURS, Scene, all_concepts, held_out, render
+
+TOKENIZER = ROOT / "models/ldm/emoji/tokenizer"
+SIDE = 64
+CAPTIONS_PER_PICTURE = 3
+
+
+def new_clip() -> CLIPModel:
+    """A CLIP of 5 M parameters for 64 px pictures and the emoji model's words."""
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    tower = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 6, "projection_dim": 128}
+    text = {**tower, "num_hidden_layers": 3, "vocab_size": len(tokenizer), "max_position_embeddings": 32,
+            "pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.cls_token_id,
+            "eos_token_id": tokenizer.sep_token_id}
+    vision = {**tower, "num_hidden_layers": 6, "image_size": SIDE, "patch_size": 8}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
+    config._attn_implementation = "eager"  # on a CPU faster to train than the fused kernel
+    return CLIPModel(config)
+
+
+def soften(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Pictures [B, 3, H, W], half of the time blurred, always a little noisy: a ruler must not trip over small faults
+    of a model."""
+    if rng.random() < 0.5:
+        reach = torch.arange(-2, 3)
+        kernel = torch.exp(-reach.square() / (2 * rng.uniform(0.3, 1.2) ** 2))
+        kernel = (kernel / kernel.sum()).to(pictures).expand(3, 1, 1, 5)
+        pictures = torch.nn.functional.conv2d(pictures, kernel, padding=(0, 2), groups=3)
+        pictures = torch.nn.functional.conv2d(pictures, kernel.mT, padding=(2, 0), groups=3)
+    return pictures + rng.uniform(0, 0.1) * torch.randn_like(pictures)
+
+
+def clean_renders(concept) -> list[Image.Image]:
+    """The concept as it is, on every background."""
+    rng = random.Random(concept.name)
+    return [render(Scene((concept,), colour), rng, SIDE) for colour in COLOURS]
+
+
+def ruler_quality(evaluator: CLIPEvaluator, features: torch.Tensor) -> dict:
+    """How well the ruler reads real renders it has not seen: the ceiling of all that is measured with it."""
+    concepts, colours = list(all_concepts()), list(COLOURS)
+    index = {c: i for i, c in enumerate(concepts)}
+    rng, report = random.Random("quality"), {}
+    for title, chosen, copies in (("seen", [c for c in concepts if c not in set(held_out())], 1),
+                                  ("heldout", held_out(), 8)):
+        scenes = [Scene((c,), rng.choice(colours)) for c in chosen for _ in range(copies)]
+        pictures = [render(s, rng, SIDE) for s in scenes]
+        rank = ranks(evaluator.encode_images(pictures), features, [index[s.concepts[0]] for s in scenes])
+        pairs = [Scene((c, rng.choice(concepts)), rng.choice(colours)) for c in chosen]
+        report |= {
+            f"{title}/top1": interval(rank < 1), f"{title}/top5": interval(rank < 5),
+            f"{title}/background": interval(background(p) == s.colour for p, s in zip(pictures, scenes, strict=True)),
+            f"{title}/both": interval(both_right(
+                evaluator, [render(s, rng, SIDE) for s in pairs], features,
+                [[index[c] for c in s.concepts] for s in pairs])),
+        }
+    return report
+
+
+def main() -> None:
+    flags = parser("Train the emoji world's CLIP.", minutes=25, batch_size=192, learning_rate=1e-3)
+    flags.add_argument("--out", type=Path, default=RULER, help="folder for the finished model")
+    opt = flags.parse_args()
+    torch.manual_seed(opt.seed)
+    device = default_device()
+    model, tokenizer = new_clip().to(device).train(), AutoTokenizer.from_pretrained(TOKENIZER)
+
+    pictures, texts = [], []
+    for batch, scenes in render_bank(opt.pictures, opt.seed, groups=(), pixels=SIDE):
+        pictures.append(batch)
+        texts += zip(*(captions([(s, k + i) for s, k in scenes]) for i in range(CAPTIONS_PER_PICTURE)), strict=True)
+    pictures = np.concatenate(pictures)
+    ids = tokenizer([t for ts in texts for t in ts], padding="max_length", truncation=True, max_length=32,
+                    return_tensors="pt")["input_ids"].reshape(len(texts), CAPTIONS_PER_PICTURE, -1)
+    run = Run(opt.run, opt.minutes, {"clip": model}, muon_and_adam(model, opt.learning_rate))
+    rng = np.random.default_rng(opt.seed + run.step)
+    bar, right = tqdm(desc="clip", unit="step", initial=run.step, mininterval=10), 0.0
+    answers = torch.arange(opt.batch_size, device=device)
+    while run.tick():
+        rows = rng.integers(len(pictures), size=opt.batch_size)
+        x = soften(to_pixels(pictures[rows], device), rng)
+        which = torch.from_numpy(rng.integers(CAPTIONS_PER_PICTURE, size=opt.batch_size))
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = model(input_ids=ids[torch.from_numpy(rows), which].to(device), pixel_values=x).logits_per_image
+        logits = logits.float()
+        run.update((torch.nn.functional.cross_entropy(logits, answers)
+                    + torch.nn.functional.cross_entropy(logits.T, answers)) / 2)
+        right = 0.99 * right + 0.01 * float((logits.argmax(dim=1) == answers).float().mean())
+        bar.update()
+        if run.step % 500 == 0:
+            bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  found among {opt.batch_size}: {right:.3f}")
+            run.save()
+    run.save()
+
+    model.half().save_pretrained(opt.out)
+    tokenizer.save_pretrained(opt.out)
+    CLIPImageProcessor(size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_mean=[0.5] * 3,
+                       image_std=[0.5] * 3).save_pretrained(opt.out)
+    evaluator = CLIPEvaluator(str(opt.out), device)
+    unseen = set(held_out())
+    features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0) for c in tqdm(all_concepts())])
+    features = torch.nn.functional.normalize(features, dim=1)
+    write_tensors(opt.out / "concepts.safetensors", {"features": features.half()})
+    write_bytes(opt.out / "concepts.json", json.dumps(
+        [{"name": c.name, "slug": c.slug, "kind": c.kind, "group": c.group, "held_out": c in unseen}
+         for c in all_concepts()], indent=0).encode())
+    quality = ruler_quality(evaluator, features)
+    write_bytes(opt.out / "quality.json", json.dumps(quality, indent=1).encode())
+    print(json.dumps(quality, indent=1))
+
+
+if __name__ == "__main__":
+    run_command(main)
