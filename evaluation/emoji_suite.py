@@ -33,6 +33,7 @@ from txt2img import sample_prompt
 
 RULER = ROOT / "models/clip/emoji"
 CONFIG = ROOT / "configs/emoji/finetune.yaml"
+PARTS = ("seen", "heldout", "ceiling")
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 
 
@@ -85,6 +86,14 @@ class Suite:
         self.concepts = json.loads((RULER / "concepts.json").read_text())
         self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
         self.by_slug = {c["slug"]: c for c in self.concepts}
+
+    def held_out_folders(self) -> list[Path]:
+        """The folders of pictures whose name is a held-out concept's."""
+        root = self.opt.data_root
+        folders = [f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")]
+        if not folders:
+            raise UserError(f"{root}: no folder here is named like a held-out concept")
+        return folders
 
     def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
         """One picture for each prompt; the seeds follow each other."""
@@ -168,23 +177,34 @@ def ceiling() -> dict:
     return {f"ceiling/{name}": value for name, value in json.loads((RULER / "quality.json").read_text()).items()}
 
 
+def suite_flags(parser: CommandParser, out: str) -> CommandParser:
+    """Add what a Suite needs to know."""
+    parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", help="folder of folders of pictures")
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
+                        "are there are not learned again")
+    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
+    parser.add_argument("--scale", type=float, default=5.0, help="guidance scale")
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
+    parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
+    return model_flags(parser)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(description="Measure the embedded model: words it knows, and words it learns.",
                            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", help="folder of folders of pictures")
-    parser.add_argument("--out", type=Path, default=Path("outputs/emoji_suite"), help="pictures and learned words")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--quick", action="store_true", help="a few concepts only")
-    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=float, default=5.0, help="guidance scale")
-    parser.add_argument("override", nargs="*", metavar="KEY=VALUE", help="changes to the training config")
-    parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
-    opt = model_flags(parser).parse_args(arguments)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
+    opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     suite = Suite(opt)
-    folders = [f for f in sorted(opt.data_root.iterdir()) if suite.by_slug.get(f.name, {}).get("held_out")]
-    if not folders:
-        raise UserError(f"{opt.data_root}: no folder here is named like a held-out concept")
-    report = suite.seen() | suite.heldout(folders[:2] if opt.quick else folders) | ceiling()
+    folders = suite.held_out_folders()
+    report = {}
+    if "seen" in opt.parts:
+        report |= suite.seen()
+    if "heldout" in opt.parts:
+        report |= suite.heldout(folders[:2] if opt.quick else folders)
+    if "ceiling" in opt.parts:
+        report |= ceiling()
     rows = [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()]
     print_table(("metric", "value", "low", "high", "n"), rows)
     if opt.json:

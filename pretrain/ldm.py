@@ -44,17 +44,6 @@ def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
     return np.load(moments_file), json.loads(captions_file.read_text())
 
 
-def loss_weights(alphas_cumprod: torch.Tensor, low: float = 0.5, high: float = 5.0) -> torch.Tensor:
-    """Weights [T] of the noise loss: the squared error of x_0, times the signal-to-noise ratio clamped to [low, high].
-
-    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
-    ones where only the caption can tell what the picture shows; without it the caption is learned far more slowly.
-    Where next to nothing of the picture is left, the weight stays at 100.
-    """
-    snr = alphas_cumprod / (1 - alphas_cumprod)
-    return (snr.clamp(low, high) / snr).clamp(max=100)
-
-
 @torch.no_grad()
 def sample_watched(model, path: Path, device) -> None:
     """A contact sheet of the WATCHED prompts, two pictures each."""
@@ -68,12 +57,22 @@ def sample_watched(model, path: Path, device) -> None:
     save_grid(model.decode_first_stage(z), path, columns=8)
 
 
+def round_channels(weight: torch.Tensor, bits: int = 8) -> torch.Tensor:
+    """A matrix or kernel in half precision with so many bits a weight: multiples of a power of two that each output
+    channel has to itself. A file of such numbers packs to about half its size."""
+    if weight.dim() < 2:
+        return weight.half()
+    largest = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True).clamp(min=2.0**-14)
+    step = 2 ** (largest.log2().ceil() - (bits - 1))
+    return ((weight / step).round() * step).half()
+
+
 def export(model, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
-    """Write the model with its averaged weights, in half precision."""
+    """Write the model with its averaged weights, rounded; neither the learned words nor the schedule's buffers."""
     ema.swap(trained)
-    write_tensors(path, {"state_dict": {n: v.half() if v.is_floating_point() and n not in dict(model.named_buffers())
-                                        else v for n, v in model.state_dict().items()
-                                        if not n.startswith("embedding_manager.")}})
+    weights = {n: round_channels(p.detach()) for n, p in model.named_parameters()
+               if not n.startswith("embedding_manager.")}
+    write_tensors(path, {"state_dict": weights})
     ema.swap(trained)
 
 
@@ -103,15 +102,12 @@ def main() -> None:
     tknz_fn = model.cond_stage_model.tknz_fn
     tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
     nothing = tknz_fn("")[0]
-    weights = loss_weights(model.alphas_cumprod)
     run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, muon_and_adam(trained, opt.learning_rate))
 
-    def losses(z, t, noise, ids):
-        context = model.cond_stage_model.transformer(ids)
-        eps = model.apply_model(model.q_sample(z, t, noise), t, context)
-        return (eps.float() - noise).square().mean(dim=(1, 2, 3))
+    def p_losses(z, t, noise, ids):
+        return model.p_losses(z, model.cond_stage_model.transformer(ids), t, noise)[0]
 
-    losses_step = torch.compile(losses) if opt.compile else losses
+    p_losses = torch.compile(p_losses) if opt.compile else p_losses
     rng = np.random.default_rng(opt.seed + run.step)
     bar, mean_loss = tqdm(desc="ldm", unit="step", initial=run.step, mininterval=10), None
     while run.tick():
@@ -122,8 +118,7 @@ def main() -> None:
         z = opt.scale_factor * (mean + (0.5 * logvar).exp() * torch.randn_like(mean))
         t = torch.randint(model.num_timesteps, (opt.batch_size,), device=device)
         with torch.autocast(device.type, torch.bfloat16):
-            error = losses_step(z, t, torch.randn_like(z), ids.to(device))
-        loss = (weights[t] * error).mean()
+            loss = p_losses(z, t, torch.randn_like(z), ids.to(device))
         run.update(loss)
         ema(trained)
         loss = float(loss.detach())

@@ -21,6 +21,17 @@ def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return values[t].reshape(-1, 1, 1, 1)
 
 
+def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Weights [T] of the noise loss: the squared error of x_0, times the signal-to-noise ratio clamped to [low, high].
+
+    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
+    ones where only the prompt can tell what the picture shows; without it a model learns to heed prompts far more
+    slowly. Where next to nothing of the picture is left, the weight stays at 100.
+    """
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    return (snr.clamp(low, high) / snr).clamp(max=100)
+
+
 class DiffusionWrapper(nn.Module):
     """The UNet under the name published checkpoints have for it, `model.diffusion_model`."""
 
@@ -50,6 +61,7 @@ class DDPM(pl.LightningModule):
         l_simple_weight: float = 1.0,            # weight of the simple loss, eq. 14
         original_elbo_weight: float = 0.0,       # weight of the variational bound's terms, eq. 12
         logvar_init: float = 0.0,                # constant log-variance of the loss
+        snr_weight: tuple | None = None,         # (low, high): weigh the simple loss by the SNR's place in between
         parameterization: str = "eps",           # what the network predicts; only the noise, "eps"
         first_stage_key: str = "image",          # batch entry that holds pictures
         image_size: int = 256,                   # of what is diffused (the latents)
@@ -70,6 +82,8 @@ class DDPM(pl.LightningModule):
         self.model_ema = LitEma(self.model) if use_ema else None
         self.register_schedule(make_beta_schedule(beta_schedule, timesteps, linear_start, linear_end, cosine_s))
         self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
+        weights = snr_weights(self.alphas_cumprod, *snr_weight) if snr_weight else torch.ones_like(self.alphas_cumprod)
+        self.register_buffer("simple_weights", weights, persistent=False)
         self.ckpt_path = ckpt_path
 
     def register_schedule(self, betas: np.ndarray) -> None:
@@ -115,7 +129,7 @@ class DDPM(pl.LightningModule):
         prediction = self.apply_model(self.q_sample(x_start, t, noise), t, cond)
         difference = prediction - noise
         error = (difference.abs() if self.loss_type == "l1" else difference.square()).mean(dim=(1, 2, 3))
-        weighted = error / self.logvar[t].exp() + self.logvar[t]
+        weighted = self.simple_weights[t] * error / self.logvar[t].exp() + self.logvar[t]
         vlb = (self.lvlb_weights[t] * error).mean()
         loss = self.l_simple_weight * weighted.mean() + self.original_elbo_weight * vlb
         stage = "train" if self.training else "val"
