@@ -12,7 +12,7 @@ from ldm.models.autoencoder import AutoencoderKL
 from ldm.serialization import write_tensors
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
-from pretrain.checkpoint import Run, default_device, parser
+from pretrain.checkpoint import Run, default_device, mixed_precision, parser
 from pretrain.muon import muon_and_adam
 from pretrain.world import held_out, random_scene, render
 
@@ -73,7 +73,7 @@ def main() -> None:
         x = to_pixels(bank[rng.integers(len(bank), size=opt.batch_size)], device)
         if rng.random() < opt.recolour:
             x = x[:, rng.permutation(3)]
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             y, posterior = forward(x)
         loss = reconstruction_loss(x, y.float()) + opt.kl_weight * posterior.kl().float().mean()
         run.update(loss)

@@ -20,7 +20,7 @@ from ldm.serialization import write_bytes, write_tensors
 from load import ROOT
 from pretrain.autoencoder import to_pixels
 from pretrain.bank import captions, render_bank
-from pretrain.checkpoint import Run, default_device, parser
+from pretrain.checkpoint import Run, default_device, mixed_precision, parser
 from pretrain.muon import muon_and_adam
 from pretrain.world import COLOURS, Scene, all_concepts, held_out, render
 
@@ -104,7 +104,7 @@ def main() -> None:
         rows = rng.integers(len(pictures), size=opt.batch_size)
         x = soften(to_pixels(pictures[rows], device), rng)
         which = torch.from_numpy(rng.integers(CAPTIONS_PER_PICTURE, size=opt.batch_size))
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             logits = model(input_ids=ids[torch.from_numpy(rows), which].to(device), pixel_values=x).logits_per_image
         logits = logits.float()
         run.update((torch.nn.functional.cross_entropy(logits, answers)

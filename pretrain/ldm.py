@@ -17,7 +17,7 @@ from load import instantiate_from_config, load_config, load_weights
 from make_log_new import save_grid
 from pretrain.autoencoder import CONFIG, to_pixels
 from pretrain.bank import captions, render_bank
-from pretrain.checkpoint import Run, default_device, parser
+from pretrain.checkpoint import Run, default_device, mixed_precision, parser
 from pretrain.muon import muon_and_adam
 from pretrain.world import GROUPS
 
@@ -33,7 +33,7 @@ def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
     if not captions_file.exists():
         moments, texts = [], []
         for pictures, scenes in render_bank(count, seed, groups):
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad(), mixed_precision(device):
                 batches = [to_pixels(p, device) for p in np.array_split(pictures, 10)]
                 parts = [model.first_stage_model.encode(x).parameters for x in batches]
             moments.append(torch.cat(parts).half().cpu().numpy())
@@ -116,8 +116,9 @@ def main() -> None:
         ids[torch.rand(opt.batch_size) < opt.drop] = nothing
         mean, logvar = torch.from_numpy(moments[rows]).to(device).float().chunk(2, dim=1)
         z = opt.scale_factor * (mean + (0.5 * logvar).exp() * torch.randn_like(mean))
-        t = torch.randint(model.num_timesteps, (opt.batch_size,), device=device)
-        with torch.autocast(device.type, torch.bfloat16):
+        t = (torch.arange(opt.batch_size) + torch.rand(opt.batch_size)) / opt.batch_size  # one from each equal part
+        t = (t * model.num_timesteps).long().clamp(max=model.num_timesteps - 1).to(device)
+        with mixed_precision(device):
             loss = p_losses(z, t, torch.randn_like(z), ids.to(device))
         run.update(loss)
         ema(trained)

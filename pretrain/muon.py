@@ -7,14 +7,22 @@ A, B, C = 3.4445, -4.7750, 2.0315
 
 
 def orthogonalise(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
-    """Nearest (semi-)orthogonal matrices of [n, rows, columns], roughly: singular values end between 0.7 and 1.2."""
-    x = matrices.bfloat16()
+    """Nearest (semi-)orthogonal matrices of [n, rows, columns], roughly: singular values end between 0.7 and 1.2.
+
+    A round is x -> (A + B g + C g^2) x with g = x x^T. All of them are polynomials in the first g, so only that small
+    matrix goes through the rounds; the product of the polynomials meets x once, at the end.
+    """
+    x = matrices.float()
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
+    gram = x @ x.mT
+    identity = product = torch.eye(gram.shape[1], device=x.device).expand_as(gram)
     for _ in range(rounds):
-        gram = x @ x.mT
-        x = A * x + (B * gram + C * gram @ gram) @ x
+        polynomial = A * identity + B * gram + C * gram @ gram
+        product = polynomial @ product
+        gram = polynomial @ gram @ polynomial
+    x = product @ x
     return (x.mT if tall else x).to(matrices.dtype)
 
 

@@ -7,6 +7,7 @@ import torch
 
 import load
 from ldm.errors import UserError
+from ldm.models.diffusion.ddpm import snr_weights
 from tests.conftest import ROOT
 
 
@@ -128,3 +129,27 @@ def test_what_this_code_does_not_have_is_refused(change, words):
     config.model.params.update(change)
     with pytest.raises(UserError, match=words), torch.device("meta"):
         load.instantiate_from_config(config.model)
+
+
+def test_a_velocity_network_gives_the_same_noise(small_model):
+    """A network that answers with the true velocity makes the same predictions as one that answers with the noise."""
+    x, noise, t = torch.randn(4, 4, 8, 8), torch.randn(4, 4, 8, 8), torch.tensor([0, 300, 700, 999])
+    alpha, sigma = (getattr(small_model, n)[t][:, None, None, None] for n in
+                    ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"))
+    small_model.parameterization = "v"
+    small_model.model.forward = lambda x_t, t, context: alpha * noise - sigma * x
+    assert torch.allclose(small_model.apply_model(small_model.q_sample(x, t, noise), t, None), noise, atol=1e-5)
+    assert float(small_model.p_losses(x, None, t, noise)[0]) < 1e-9
+
+
+def test_loss_weights_bound_the_error_of_the_picture(small_model):
+    signal = small_model.alphas_cumprod
+    snr = signal / (1 - signal)
+    weights = snr_weights(signal, 0.5, 5.0)
+    assert torch.equal(weights[(snr > 0.5) & (snr < 5)], torch.ones_like(weights[(snr > 0.5) & (snr < 5)]))
+    assert torch.allclose(weights * snr, snr.clamp(0.5, 5.0), rtol=1e-5)
+    small_model.simple_weights = weights
+    x, noise, t = torch.randn(1, 4, 8, 8), torch.randn(1, 4, 8, 8), torch.tensor([10])
+    cond = small_model.get_learned_conditioning(["a *"])
+    loss, parts = small_model.p_losses(x, cond, t, noise)
+    assert torch.allclose(loss, weights[10] * parts["val/loss_simple"]) and weights[10] < 0.5

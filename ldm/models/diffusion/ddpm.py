@@ -26,10 +26,10 @@ def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.
 
     The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
     ones where only the prompt can tell what the picture shows; without it a model learns to heed prompts far more
-    slowly. Where next to nothing of the picture is left, the weight stays at 100.
+    slowly.
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
-    return (snr.clamp(low, high) / snr).clamp(max=100)
+    return snr.clamp(low, high) / snr
 
 
 class DiffusionWrapper(nn.Module):
@@ -47,7 +47,7 @@ class DiffusionWrapper(nn.Module):
 
 
 class DDPM(pl.LightningModule):
-    """Gaussian diffusion with a noise-predicting network (Ho et al., arXiv 2006.11239)."""
+    """Gaussian diffusion with a network that tells the noise (Ho et al., arXiv 2006.11239)."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class DDPM(pl.LightningModule):
         original_elbo_weight: float = 0.0,       # weight of the variational bound's terms, eq. 12
         logvar_init: float = 0.0,                # constant log-variance of the loss
         snr_weight: tuple | None = None,         # (low, high): weigh the simple loss by the SNR's place in between
-        parameterization: str = "eps",           # what the network predicts; only the noise, "eps"
+        parameterization: str = "eps",           # what the network predicts: the noise, "eps", or the velocity, "v"
         first_stage_key: str = "image",          # batch entry that holds pictures
         image_size: int = 256,                   # of what is diffused (the latents)
         channels: int = 3,                       # likewise
@@ -71,11 +71,11 @@ class DDPM(pl.LightningModule):
         ckpt_path: str | None = None,            # weights to start from
     ):
         super().__init__()
-        if parameterization != "eps" or loss_type not in ("l1", "l2"):
-            raise UserError(f"parameterization {parameterization!r} with loss {loss_type!r}: this code has 'eps' with "
-                            "'l2' or 'l1'")
+        if parameterization not in ("eps", "v") or loss_type not in ("l1", "l2"):
+            raise UserError(f"parameterization {parameterization!r} with loss {loss_type!r}: this code has 'eps' or 'v' "
+                            "with 'l2' or 'l1'")
         self.first_stage_key, self.image_size, self.channels = first_stage_key, image_size, channels
-        self.loss_type = loss_type
+        self.parameterization, self.loss_type = parameterization, loss_type
         self.l_simple_weight, self.original_elbo_weight = l_simple_weight, original_elbo_weight
         self.learning_rate, self.seed = 0.0, 0
         self.model = DiffusionWrapper(unet_config, conditioning_key)
@@ -120,8 +120,16 @@ class DDPM(pl.LightningModule):
         return extract(self.sqrt_alphas_cumprod, t) * x_start + extract(self.sqrt_one_minus_alphas_cumprod, t) * noise
 
     def apply_model(self, x_noisy, t, cond):
-        """The predicted noise for x_noisy [B, C, H, W] at t int [B], given features [B, N, D]."""
-        return self.model(x_noisy, t, cond)
+        """The predicted noise for x_noisy [B, C, H, W] at t int [B], given features [B, N, D].
+
+        A network that predicts the velocity v = alpha * noise - sigma * x_0 (Salimans & Ho, arXiv 2202.00512, section
+        4 and appendix D) has the noise computed from it: alpha * v + sigma * x_t.
+        """
+        prediction = self.model(x_noisy, t, cond)
+        if self.parameterization == "eps":
+            return prediction
+        return (extract(self.sqrt_alphas_cumprod, t) * prediction
+                + extract(self.sqrt_one_minus_alphas_cumprod, t) * x_noisy)
 
     def p_losses(self, x_start, cond, t, noise=None):
         """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]."""
