@@ -85,8 +85,9 @@ def find_run_folder(opt) -> RunFolder:
     return RunFolder(folder, opt.base, None, now)
 
 
-def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
-    """The run's config: YAML files, then key=value overrides, then flags. Raises UserError for what is missing.
+def merge_config(opt, run: RunFolder, overrides: list[str], variant: dict) -> DictConfig:
+    """The run's config: YAML files, then the variant of the model, then key=value overrides, then flags. Raises
+    UserError for what is missing.
 
     Configs that do not describe the model go on top of the config.yaml beside its checkpoint.
     """
@@ -105,7 +106,7 @@ def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(config, overrides)
+    config = apply_overrides(OmegaConf.merge(config, variant), overrides)
     name_word(opt, config)
     return config
 
@@ -193,12 +194,13 @@ def quiet_lightning() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, variant: dict | None = None) -> None:
+    """Learn a word; variant is a config that goes on top of the model's, such as v1's."""
     arguments = sys.argv[1:] if arguments is None else arguments
     overrides = [a for a in arguments if re.match(r"\w+(\.\w+)+=", a)]  # first: -t and --base would swallow them
     opt, unknown = get_parser().parse_known_args([a for a in arguments if a not in overrides])
     run = find_run_folder(opt)
-    config = merge_config(opt, run, overrides + unknown)
+    config = merge_config(opt, run, overrides + unknown, variant or {})
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 from PIL.PngImagePlugin import PngInfo
 
 from ldm.cli import CommandParser, choose_devices, run_command
@@ -71,9 +72,9 @@ def find_config(opt) -> Path:
     return Path(opt.config) if opt.config else beside if beside.is_file() else PUBLISHED_CONFIG
 
 
-def load_model(opt):
+def load_model(opt, variant: dict):
     """The model with its learned words, in eval mode, on the device asked for."""
-    model = load_model_from_config(load_config(find_config(opt)), opt.ckpt_path)
+    model = load_model_from_config(OmegaConf.merge(load_config(find_config(opt)), variant), opt.ckpt_path)
     if opt.embedding_path:
         model.embedding_manager.load(opt.embedding_path)
         model.embedding_manager.warn_if_absent(opt.prompt)
@@ -143,10 +144,11 @@ def next_number(folder: Path) -> int:
     return max(numbers, default=-1) + 1
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, variant: dict | None = None) -> None:
+    """Make pictures; variant is a config that goes on top of the model's, such as v1's."""
     opt = get_parser().parse_args(arguments)
     check_options(opt)
-    model = load_model(opt)
+    model = load_model(opt, variant or {})
     shape = latent_shape(opt, model)
     sampler = PLMSSampler if opt.plms else DPMSolverSampler if opt.dpm_solver else DDIMSampler
     outdir = Path(opt.outdir)

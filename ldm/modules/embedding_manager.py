@@ -157,24 +157,39 @@ class EmbeddingManager(nn.Module):
         return torch.stack(distances).mean()
 
     def save(self, path: str | Path) -> None:
-        """Write the vectors: `.pt` in the published layout, `.safetensors` and `.bin` as {placeholder: [n, dim]}."""
+        """Write the vectors: `.pt` in the published layout, `.safetensors` and `.bin` as {placeholder: [n, dim]}; what
+        goes with them has room in a `.pt` only."""
         vectors = {p: self.active_vectors(p).detach().cpu().clone() for p in self.string_to_param_dict}
         if Path(path).suffix in (".safetensors", ".bin"):
+            if self.companions():
+                raise UserError(f"{path}: an adapter goes with this word, and only a .pt file holds both")
             write_tensors(path, vectors)
             return
         parameters = nn.ParameterDict({p: nn.Parameter(v) for p, v in vectors.items()})
-        write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": parameters})
+        write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": parameters,
+                             **self.companions()})
+
+    def companions(self) -> dict:
+        """What a `.pt` file holds beside the vectors: nothing; a manager that learns more adds it here."""
+        return {}
+
+    def load_companions(self, path: str | Path, content: dict) -> None:
+        """Take from a file what goes with the vectors. Raises UserError when it was learned in another way."""
+        if "post_BERT" in content:
+            raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with txt2img_v1.py")
 
     def load(self, path: str | Path) -> None:
         """Replace the vectors by those of a file, in any of the layouts that `save` writes.
 
         Raises UserError for a file without embeddings or with embeddings of another width.
         """
-        embeddings = read_embeddings(path)
+        content = read_tensors(path)
+        embeddings = find_embeddings(path, content)
         for placeholder, vectors in embeddings.items():
             if vectors.shape[1] != self.dim:
                 raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
                                 f"encoder {self.dim}; it was learned for another model")
+        self.load_companions(path, content)
         self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
                                    if p in embeddings and embeddings[p].shape == start.shape}
@@ -196,7 +211,11 @@ class EmbeddingManager(nn.Module):
 def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
     """{placeholder: float32 [n, dim]} of an embedding file: published `.pt`, or `.bin`/`.safetensors` as diffusers and
     the web UIs exchange them. Raises UserError for any other file."""
-    content = read_tensors(path)
+    return find_embeddings(path, read_tensors(path))
+
+
+def find_embeddings(path: str | Path, content: dict) -> dict[str, torch.Tensor]:
+    """The same from the content of the file."""
     vectors = content.get("string_to_param", content)
     vectors = {str(p): v for p, v in vectors.items() if torch.is_tensor(v)} if isinstance(vectors, dict) else {}
     vectors = {p: v.detach().float().reshape(-1, v.shape[-1]) for p, v in vectors.items() if v.dim() in (1, 2)}

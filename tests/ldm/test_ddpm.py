@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("config", [
     "txt2img-1p4B-finetune.yaml", "txt2img-1p4B-finetune_style.yaml", "txt2img-1p4B-eval.yaml",
-    "txt2img-1p4B-eval_with_tokens.yaml"])
+    "txt2img-1p4B-eval_with_tokens.yaml", "txt2img-1p4B-finetune-v1.yaml", "txt2img-1p4B-eval-v1.yaml"])
 def test_names_and_shapes_of_the_published_model(config):
     published = json.loads((ROOT / "tests/golden/text2img-large.keys.json").read_text())
     with torch.device("meta"):

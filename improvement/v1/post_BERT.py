@@ -1,0 +1,130 @@
+"""v1: an adapter and a small transformer behind the text encoder, learned together with the new word."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ldm.errors import UserError
+from ldm.models.diffusion.ddpm import LatentDiffusion
+from ldm.modules.diffusionmodules.util import zero_module
+from ldm.modules.embedding_manager import EmbeddingManager
+from ldm.modules.x_transformer import Encoder
+
+# What makes v1 of a base model's config.
+CONFIG = {"model": {
+    "target": "improvement.v1.post_BERT.PostBERTDiffusion",
+    "params": {"personalization_config": {"target": "improvement.v1.post_BERT.PostBERTManager"}},
+}}
+
+
+class AdapterLayer(nn.Module):
+    """A bottleneck with a residual (Houlsby et al., arXiv 1902.00751, section 2.1), at first the identity.
+
+    [B, N, dim] -> [B, N, dim].
+    """
+
+    def __init__(self, dim: int, bottleneck: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.down, self.up = nn.Linear(dim, bottleneck), zero_module(nn.Linear(bottleneck, dim))
+
+    def forward(self, z):
+        return z + self.up(nn.functional.gelu(self.down(self.norm(z))))
+
+
+class PostBERT(nn.Module):
+    """An adapter (none for bottleneck 0), then n_layer pre-norm transformer layers: features [B, N, dim] -> features.
+
+    The last projection of every residual branch starts at zero, so that at first features come out as they went in,
+    bit for bit.
+    """
+
+    def __init__(self, dim: int, bottleneck: int = 64, n_layer: int = 1):
+        super().__init__()
+        self.adapter = AdapterLayer(dim, bottleneck) if bottleneck else nn.Identity()
+        self.transformer = Encoder(dim, n_layer)
+        for _, block in self.transformer.layers:
+            zero_module(block.to_out if hasattr(block, "to_out") else block.net[-1])
+
+    def forward(self, z):
+        return self.transformer(self.adapter(z))
+
+
+class PostBERTManager(EmbeddingManager):
+    """An embedding manager that also keeps what is learned behind the text encoder; one file carries both."""
+
+    def __init__(self, embedder: nn.Module, bottleneck: int = 64, n_layer: int = 1, **kwargs):
+        self._sizes = {"bottleneck": bottleneck, "n_layer": n_layer}
+        super().__init__(embedder, **kwargs)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.transformer.token_emb.weight.device)
+
+    def companions(self) -> dict:
+        return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()}}
+
+    def load_companions(self, path: str | Path, content: dict) -> None:
+        """Take the adapter of a file, whatever its sizes. Raises UserError where there is none."""
+        state = content.get("post_BERT")
+        if not isinstance(state, dict) or not state:
+            raise UserError(f"{path}: a word without an adapter, learned with train_new.py; use it with txt2img.py, or "
+                            "learn one with train_new_v1.py")
+        down = state.get("adapter.down.weight")
+        layers = {n.split(".")[2] for n in state if n.startswith("transformer.layers.")}
+        self._sizes = {"bottleneck": 0 if down is None else len(down), "n_layer": len(layers) // 2}
+        post_bert = PostBERT(self.dim, **self._sizes)
+        try:
+            post_bert.load_state_dict(state)
+        except RuntimeError:
+            raise UserError(f"{path}: its adapter was learned for another model") from None
+        self.post_bert = post_bert.to(self.embedder.transformer.token_emb.weight.device)
+
+
+class PostBERTDiffusion(LatentDiffusion):
+    """Latent diffusion whose prompts' features pass the learned layers of a PostBERTManager on their way to the UNet.
+
+    A preservation term keeps the features of prompts without the word where they were.
+    """
+
+    def __init__(self, preservation_weight: float = 1.0, post_learning_rate: float = 1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.preservation_weight, self.post_learning_rate = preservation_weight, post_learning_rate
+
+    def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
+        return self.embedding_manager.post_bert(super().get_learned_conditioning(c))
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        return [*super().trainable_parameters(), *self.embedding_manager.post_bert.parameters()]
+
+    def configure_optimizers(self):
+        vectors, layers = super().trainable_parameters(), self.embedding_manager.post_bert.parameters()
+        return torch.optim.AdamW([{"params": vectors, "lr": self.learning_rate},
+                                  {"params": list(layers), "lr": self.post_learning_rate}])
+
+    def ordinary_prompts(self, c: list[str]) -> torch.Tensor:
+        """Token ids [len(c) + 1, N]: the prompts with words drawn from the vocabulary in place of the learned ones, and
+        the empty prompt."""
+        tokens, manager = self.cond_stage_model.tknz_fn([*c, ""]), self.embedding_manager
+        learned = torch.isin(tokens, torch.stack(list(manager.string_to_token_dict.values())))
+        special = torch.tensor(self.cond_stage_model.tknz_fn.tokenizer.all_special_ids)
+        ordinary = torch.arange(self.cond_stage_model.transformer.token_emb.num_embeddings)
+        ordinary = ordinary[~torch.isin(ordinary, special)]
+        tokens[learned] = ordinary[torch.randint(len(ordinary), (int(learned.sum()),))]
+        return tokens
+
+    def preservation_loss(self, c: list[str]) -> torch.Tensor:
+        """Mean squared change of the features of prompts like c, but without learned words: []."""
+        with torch.no_grad():
+            before = self.cond_stage_model.transformer(self.ordinary_prompts(c).to(self.device))
+        return (self.embedding_manager.post_bert(before) - before).square().mean()
+
+    def forward(self, x, c: list[str]):
+        loss, parts = super().forward(x, c)
+        if self.preservation_weight > 0:
+            stage = "train" if self.training else "val"
+            parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))
+            loss = loss + self.preservation_weight * parts[f"{stage}/loss_preservation"]
+            parts[f"{stage}/loss"] = loss
+        return loss, parts
