@@ -91,7 +91,7 @@ class EmbeddingManager(nn.Module):
 
     def init_word_ids(self, word: str) -> list[int]:
         """Token ids of an init word. Raises UserError for an empty word or one the tokenizer cannot read."""
-        ids = self.embedder.tknz_fn.ids(word)
+        ids = self.embedder.word_ids(word)
         if not ids or self.embedder.tknz_fn.unknown_id in ids:
             raise UserError(f"init word {word!r} has no tokens in the text encoder; take another word")
         return ids

@@ -72,8 +72,8 @@ class DDPM(pl.LightningModule):
     ):
         super().__init__()
         if parameterization not in ("eps", "v") or loss_type not in ("l1", "l2"):
-            raise UserError(f"parameterization {parameterization!r} with loss {loss_type!r}: this code has 'eps' or 'v' "
-                            "with 'l2' or 'l1'")
+            raise UserError(f"parameterization {parameterization!r} with loss {loss_type!r}: this code has 'eps' and "
+                            "'v' with 'l2' and 'l1'")
         self.first_stage_key, self.image_size, self.channels = first_stage_key, image_size, channels
         self.parameterization, self.loss_type = parameterization, loss_type
         self.l_simple_weight, self.original_elbo_weight = l_simple_weight, original_elbo_weight

@@ -81,3 +81,7 @@ class BERTEmbedder(nn.Module):
         return self.transformer(tokens, embedding_manager)
 
     encode = forward
+
+    def word_ids(self, word: str) -> list[int]:
+        """The token ids of a word, without [CLS] and [SEP]."""
+        return self.tknz_fn.ids(word)

@@ -1,0 +1,92 @@
+"""Train the emoji world's multilingual transformer: python -m pretrain.multilingual --run pretrain/runs/multilingual
+
+A small XLM-RoBERTa with its own vocabulary, trained to fill in what is masked in Korean and English sentences that
+stand side by side (translation language modelling, Lample & Conneau, arXiv 1901.07291, section 3.3).
+"""
+
+import csv
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
+
+from ldm.cli import run_command
+from load import ROOT
+from pretrain.checkpoint import Run, default_device, mixed_precision, parser
+from pretrain.muon import muon_and_adam
+
+PAIRS = ROOT / "improvement/v2/pairs.csv"
+OUT = ROOT / "models/multilingual/emoji"
+MASKED = 0.25
+LENGTH = 96
+
+
+def new_tokenizer(sentences: list[str], size: int = 4000) -> PreTrainedTokenizerFast:
+    """A unigram vocabulary over the sentences, with the special tokens of XLM-RoBERTa."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()])
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator(sentences, trainers.UnigramTrainer(
+        vocab_size=size, special_tokens=special, unk_token="<unk>", show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
+        unk_token="<unk>", pad_token="<pad>", mask_token="<mask>", model_max_length=LENGTH)
+
+
+def new_model(tokenizer: PreTrainedTokenizerFast) -> XLMRobertaForMaskedLM:
+    """2.6 M parameters."""
+    return XLMRobertaForMaskedLM(XLMRobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=192, num_hidden_layers=4, num_attention_heads=6, intermediate_size=768,
+        max_position_embeddings=LENGTH + 2, type_vocab_size=1, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id))
+
+
+def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids with a share of the ordinary tokens masked, labels: what was there, -100 elsewhere)."""
+    ordinary = ~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    chosen = ordinary & (torch.rand(ids.shape) < share)
+    return ids.masked_fill(chosen, tokenizer.mask_token_id), ids.masked_fill(~chosen, -100)
+
+
+def main() -> None:
+    flags = parser("Train the emoji world's multilingual transformer.", minutes=15, batch_size=64, learning_rate=2e-3)
+    flags.add_argument("--pairs", type=Path, default=PAIRS, help="CSV with columns ko and en")
+    flags.add_argument("--out", type=Path, default=OUT, help="folder for the finished model")
+    opt = flags.parse_args()
+    torch.manual_seed(opt.seed)
+    device = default_device()
+    with open(opt.pairs, encoding="utf-8", newline="") as file:
+        pairs = [(row["ko"], row["en"]) for row in csv.DictReader(file)]
+    tokenizer = new_tokenizer([text for pair in pairs for text in pair])
+    model = new_model(tokenizer).to(device).train()
+    ids = tokenizer([ko for ko, _ in pairs], [en for _, en in pairs], padding="max_length", truncation=True,
+                    max_length=LENGTH, return_tensors="pt")["input_ids"]
+    run = Run(opt.run, opt.minutes, {"model": model}, muon_and_adam(model, opt.learning_rate))
+    bar, mean_loss = tqdm(desc="multilingual", unit="step", initial=run.step, mininterval=10), None
+    while run.tick():
+        batch = ids[torch.randint(len(ids), (opt.batch_size,))]
+        batch = batch[:, : int((batch != tokenizer.pad_token_id).sum(dim=1).max())]
+        masked, labels = mask_tokens(batch, tokenizer, MASKED)
+        with mixed_precision(device):
+            loss = model(input_ids=masked.to(device), attention_mask=(batch != tokenizer.pad_token_id).to(device),
+                         labels=labels.to(device)).loss
+        run.update(loss)
+        loss = float(loss.detach())
+        mean_loss = loss if mean_loss is None else 0.99 * mean_loss + 0.01 * loss
+        bar.update()
+        if run.step % 500 == 0:
+            bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.3f}")
+            run.save()
+    run.save()
+    model.roberta.half().save_pretrained(opt.out)
+    tokenizer.save_pretrained(opt.out)
+
+
+if __name__ == "__main__":
+    run_command(main)
