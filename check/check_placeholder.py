@@ -27,6 +27,22 @@ def injected_positions(manager, tokens: list[int]) -> list[tuple[str, int, int]]
     return found
 
 
+def print_slots(encoder, manager, prompt: str, table: torch.Tensor) -> None:
+    """What v2's aligner says in each slot of the English prompt."""
+    embedder, aligner = encoder.front
+    reading = embedder([prompt], list(manager.string_to_token_dict))
+    points, logits = (x[0] for x in aligner(reading, table))
+    tokens = encoder.tokenize(prompt, manager.string_to_token_dict)[0].tolist()
+    names = encoder.tknz_fn.tokenizer.convert_ids_to_tokens(tokens)
+    choices = logits.argmax(dim=-1) - len(table)
+    rows = []
+    for slot in range(names.index("[PAD]") if "[PAD]" in names else len(names)):
+        sign = reading.signs[0].get(int(choices[slot]))
+        says = f"points at {sign}" if sign else nearest_words(points[slot], table, encoder.tknz_fn, 3)
+        rows.append((slot, names[slot], says))
+    print_table(("slot", "token", "nearest words by cosine"), rows)
+
+
 @torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(description="Print the placeholders of an embedding file, their vectors and the "
@@ -50,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     if opt.prompt is not None:
         manager.warn_if_absent([opt.prompt])
-        tokens = encoder.tknz_fn(opt.prompt)[0]
+        tokens = encoder.tokenize(opt.prompt, manager.string_to_token_dict)[0]
         entries = {position: f"{placeholder}, vector {n}" for placeholder, n, position in
                    injected_positions(manager, tokens.tolist())}
         before, after = encoder.encode([opt.prompt])[0], model.get_learned_conditioning([opt.prompt])[0]
@@ -61,6 +77,9 @@ def main(arguments: list[str] | None = None) -> None:
               f"{float((after - before).norm() / before.norm()):.3f} of their length")
         print_table(("position", "token", "learned vector there", "features move by"), [
             (p, pieces[p], entries.get(p, ""), float(moved[p])) for p in range(length)])
+        if opt.variant == "v2":
+            print("\nwhat the aligner makes of the prompt")
+            print_slots(encoder, manager, opt.prompt, table)
 
 
 if __name__ == "__main__":

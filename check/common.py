@@ -3,10 +3,15 @@
 import os
 
 import torch
+from omegaconf import OmegaConf
 
+from improvement.v1.post_BERT import CONFIG as V1
+from improvement.v2.pre_BERT import CONFIG as V2
 from ldm.cli import CommandParser
 from load import instantiate_from_config, load_config, load_model_from_config
 from txt2img import EMBEDDED_MODEL, find_config
+
+VARIANTS = {"v1": V1, "v2": V2}
 
 
 def model_flags(parser: CommandParser) -> CommandParser:
@@ -14,12 +19,18 @@ def model_flags(parser: CommandParser) -> CommandParser:
     parser.add_argument("--config", metavar="YAML", help="the model's config; default: the one beside the checkpoint")
     parser.add_argument("--ckpt_path", metavar="CKPT", default=os.path.relpath(EMBEDDED_MODEL),
                         help="the model's checkpoint (default: %(default)s)")
+    parser.add_argument("--variant", choices=VARIANTS, help="look at the model as v1 or v2 makes it")
     return parser
+
+
+def checked_config(opt):
+    """The config that the flags name."""
+    return OmegaConf.merge(load_config(find_config(opt)), VARIANTS.get(opt.variant, {}))
 
 
 def load_checked_model(opt):
     """The model that the flags name."""
-    return load_model_from_config(load_config(find_config(opt)), opt.ckpt_path)
+    return load_model_from_config(checked_config(opt), opt.ckpt_path)
 
 
 def meta_model(config):

@@ -114,24 +114,15 @@ class AlignedEmbedder(BERTEmbedder):
         return tuple(part.to(device) for part in self._front)
 
     @torch.no_grad()
-    def english(self, text: str | list[str], placeholders: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Token ids [B, max_seq_len] in the English vocabulary, with each placeholder's token where its word goes.
-
-        placeholders is {sign: token id}.
-        """
+    def tokenize(self, text: str | list[str], placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Token ids [B, max_seq_len] in the English vocabulary, each placeholder's token where its word goes."""
         embedder, aligner = self.front
-        placeholders = placeholders or {}
         reading = embedder([text] if isinstance(text, str) else list(text), list(placeholders))
         ids = aligner.english(reading, self.transformer.token_emb.weight, placeholders)
-        after_end = (ids == self.tknz_fn.tokenizer.sep_token_id).cumsum(dim=1) > 0
-        ends = after_end.cumsum(dim=1) > 1
-        return ids.masked_fill(ends, self.tknz_fn.tokenizer.pad_token_id)
-
-    def forward(self, text: str | list[str], embedding_manager=None) -> torch.Tensor:
-        signs = {} if embedding_manager is None else embedding_manager.string_to_token_dict
-        return self.transformer(self.english(text, signs), embedding_manager)
-
-    encode = forward
+        ended = (ids == self.tknz_fn.tokenizer.sep_token_id).cumsum(dim=1) > 0
+        after_end = ended.roll(1, dims=1)
+        after_end[:, 0] = False
+        return ids.masked_fill(after_end, self.tknz_fn.tokenizer.pad_token_id)
 
     def word_ids(self, word: str) -> list[int]:
         """English token ids of a word in any language."""
@@ -139,7 +130,7 @@ class AlignedEmbedder(BERTEmbedder):
         if ids and self.tknz_fn.unknown_id not in ids:
             return ids
         special = set(self.tknz_fn.tokenizer.all_special_ids)
-        return [i for i in self.english(word)[0].tolist() if i not in special]
+        return [i for i in self.tokenize(word, {})[0].tolist() if i not in special]
 
 
 def resolve_file(name: str) -> str:

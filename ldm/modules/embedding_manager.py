@@ -100,7 +100,8 @@ class EmbeddingManager(nn.Module):
         """One line a placeholder: which pieces of which word its vectors start from."""
         lines = []
         for placeholder, word in zip(self.placeholder_strings, self.initializer_words, strict=False):
-            pieces, n = self.embedder.tknz_fn.pieces(word), self.max_vectors_per_token
+            pieces = self.embedder.tknz_fn.tokenizer.convert_ids_to_tokens(self.embedder.word_ids(word))
+            n = self.max_vectors_per_token
             how = "" if len(pieces) == n else " repeated" if len(pieces) < n else " averaged"
             lines.append(f"{placeholder!r}: {n} vector{'s' * (n > 1)} from {word!r} = {' '.join(pieces)}{how}")
         return "\n".join(lines) or "noise"
@@ -203,7 +204,7 @@ class EmbeddingManager(nn.Module):
         """Say so on stderr when a prompt uses none of the placeholders."""
         tokens = {int(t) for t in self.string_to_token_dict.values()}
         for prompt in dict.fromkeys(prompts):
-            if not tokens & set(self.embedder.tknz_fn(prompt)[0].tolist()):
+            if not tokens & set(self.embedder.tokenize(prompt, self.string_to_token_dict)[0].tolist()):
                 print(f"warning: the prompt {prompt!r} does not contain {' or '.join(self.string_to_token_dict)}; "
                       "the learned word has no part in it", file=sys.stderr)
 

@@ -77,10 +77,15 @@ class BERTEmbedder(nn.Module):
 
     def forward(self, text: str | list[str], embedding_manager=None) -> torch.Tensor:
         """Prompts -> features [B, max_seq_len, n_embed]; the manager puts its vectors in place of placeholders."""
-        tokens = self.tknz_fn(text).to(self.transformer.token_emb.weight.device)
+        signs = {} if embedding_manager is None else embedding_manager.string_to_token_dict
+        tokens = self.tokenize(text, signs).to(self.transformer.token_emb.weight.device)
         return self.transformer(tokens, embedding_manager)
 
     encode = forward
+
+    def tokenize(self, text: str | list[str], placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Token ids [B, max_seq_len] of prompts in which learned words ({sign: token id}) may stand."""
+        return self.tknz_fn(text)
 
     def word_ids(self, word: str) -> list[int]:
         """The token ids of a word, without [CLS] and [SEP]."""
