@@ -1,6 +1,5 @@
 """Similarities in CLIP space: how textual inversion is measured (Gal et al., arXiv 2208.01618, section 5)."""
 
-
 import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
@@ -63,5 +62,3 @@ class CLIPEvaluator:
         if len(texts) != len(generated):
             raise ValueError(f"{len(texts)} texts for {len(generated)} pictures")
         return (self.encode_images(generated) * self.encode_text(texts)).sum(dim=1)
-
-

@@ -8,6 +8,8 @@ import torch
 import load
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import snr_weights
+from ldm.modules.attention import CachedContext
+from ldm.modules.diffusionmodules.openaimodel import UNetModel
 from tests.conftest import ROOT
 
 
@@ -153,3 +155,24 @@ def test_loss_weights_bound_the_error_of_the_picture(small_model):
     cond = small_model.get_learned_conditioning(["a *"])
     loss, parts = small_model.p_losses(x, cond, t, noise)
     assert torch.allclose(loss, weights[10] * parts["val/loss_simple"]) and weights[10] < 0.5
+
+
+def test_a_pooled_prompt_reaches_every_block():
+    """At first it changes nothing; once it does, kept keys and values change nothing."""
+    torch.manual_seed(0)
+    sizes = {"in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": 1, "context_dim": 16,
+             "attention_resolutions": [2], "channel_mult": [1, 2], "num_head_channels": 32}
+    plain, pooled = UNetModel(**sizes), UNetModel(**sizes, pooled_context=True)
+    with torch.no_grad():
+        for p in plain.parameters():  # some projections start at zero
+            p += 0.05 * torch.randn_like(p)
+    assert pooled.load_state_dict(plain.state_dict(), strict=False).missing_keys == [
+        "context_embed.weight", "context_embed.bias"]
+    x, t, context = torch.randn(2, 4, 8, 8), torch.tensor([10, 900]), torch.randn(2, 5, 16)
+    with torch.no_grad():
+        before = plain(x, t, context)
+        assert torch.equal(pooled(x, t, context), before)
+        pooled.context_embed.weight.normal_()
+        after = pooled(x, t, context)
+        assert not torch.allclose(after, before, atol=1e-3)
+        assert torch.allclose(pooled(x, t, CachedContext(context)), after, atol=1e-5)

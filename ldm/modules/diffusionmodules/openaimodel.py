@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ldm.modules.attention import SpatialTransformer
+from ldm.modules.attention import CachedContext, SpatialTransformer
 from ldm.modules.diffusionmodules.model import Upsample
 from ldm.modules.diffusionmodules.util import checkpoint, timestep_embedding, zero_module
 
@@ -78,6 +78,7 @@ class UNetModel(nn.Module):
         dropout: float = 0.0,
         use_checkpoint: bool = False,         # recompute activations in the backward pass: less memory, more time
         use_spatial_transformer: bool = True, # the only kind of attention a text-conditional model has
+        pooled_context: bool = False,         # the prompt's mean feature goes to every residual block, with the timestep
         image_size: int | None = None,        # of the latents; the network itself takes any multiple of its strides
     ):
         super().__init__()
@@ -101,6 +102,7 @@ class UNetModel(nn.Module):
         self.time_embed = nn.Sequential(
             nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
         )
+        self.context_embed = zero_module(nn.Linear(context_dim, emb_channels)) if pooled_context else None
         ch, factor = model_channels, 1
         self.input_blocks = nn.ModuleList([TimestepEmbedSequential(nn.Conv2d(in_channels, ch, 3, padding=1))])
         skip_channels = [ch]
@@ -139,6 +141,9 @@ class UNetModel(nn.Module):
         """x [B, in_channels, H, W], timesteps int [B], context [B, M, context_dim] or a CachedContext of it
         -> [B, out_channels, H, W]."""
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
+        if self.context_embed is not None:
+            features = context.context if isinstance(context, CachedContext) else context
+            emb = emb + self.context_embed(features.mean(dim=1))
         skips, h = [], x
         for module in self.input_blocks:
             h = module(h, emb, context)
