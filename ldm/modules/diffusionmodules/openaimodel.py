@@ -78,7 +78,7 @@ class UNetModel(nn.Module):
         dropout: float = 0.0,
         use_checkpoint: bool = False,         # recompute activations in the backward pass: less memory, more time
         use_spatial_transformer: bool = True, # the only kind of attention a text-conditional model has
-        pooled_context: bool = False,         # the prompt's mean feature goes to every residual block, with the timestep
+        pooled_context: bool = False,         # the prompt's mean feature goes, with the timestep, to every block
         image_size: int | None = None,        # of the latents; the network itself takes any multiple of its strides
     ):
         super().__init__()
