@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 import train_new
 from check.check_learned import contact_sheet
-from check.common import load_checked_model, model_flags, print_table
+from check.common import VARIANTS, load_checked_model, model_flags, print_table
 from evaluation.clip_eval import CLIPEvaluator
 from ldm.cli import CommandParser, run_command
 from ldm.data.personalized import find_images, open_image
@@ -126,15 +126,16 @@ class Suite:
                 "seen/background": interval(background(p) == c for p, c in zip(pictures, named, strict=True)),
                 "seen/both": interval(both)}
 
-    def learn(self, folder: Path, init_word: str) -> Path:
-        """Learn the word of a folder of pictures, unless an earlier call did: its embedding file."""
-        runs = self.opt.out / "runs"
+    def learn(self, folder: Path, init_word: str, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
+        """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
+        did: its embedding file."""
+        runs = self.opt.out / name
         found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
         if not found:
             arguments = ["--base", CONFIG, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name,
                          "-l", runs, "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
-                         *self.opt.override]
-            train_new.main([str(a) for a in arguments])
+                         *self.opt.override, *overrides]
+            train_new.main([str(a) for a in arguments], VARIANTS.get(self.opt.variant))
             found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
         return found[-1]
 

@@ -1,0 +1,68 @@
+"""What v1 adds to the base: python -m evaluation.v1_suite --json report.json
+
+Every held-out concept is learned twice, by train_new.py and by train_new_v1.py, with the same steps and seeds; what the
+two words draw from the same noise is compared concept by concept.
+"""
+
+import argparse
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from check.common import print_table
+from evaluation.emoji_suite import Suite, interval, suite_flags
+from ldm.cli import CommandParser, run_command
+from ldm.data.personalized import find_images, open_image
+from ldm.serialization import write_bytes
+
+MANAGER = "model.params.personalization_config.params"
+# What is learned behind the text encoder: name -> overrides of the config.
+FORMS = {
+    "v1": (),
+    "adapter_only": (f"{MANAGER}.n_layer=0",),
+    "transformer_only": (f"{MANAGER}.bottleneck=0",),
+    "without_preservation": ("model.params.preservation_weight=0",),
+}
+MEASURES = ("top1", "top5", "clip_i", "background", "both")
+ORDINARY = ("a photo of a red apple", "a tiger on a green background", "a banana on a purple background",
+            "two lemons on a black background", "a penguin and a hamburger")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = CommandParser(description="Compare words learned with v1 to words learned without.",
+                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
+    parser.add_argument("--concepts", type=int, metavar="N", help="only the first N held-out concepts")
+    opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    base, v1 = Suite(Namespace(**vars(opt) | {"variant": None})), Suite(Namespace(**vars(opt) | {"variant": "v1"}))
+    differences: dict[str, list[float]] = {}
+    for folder in tqdm(base.held_out_folders()[: opt.concepts], desc="held-out concepts"):
+        concept, training = base.by_slug[folder.name], [open_image(path) for path in find_images(folder)]
+        base.model.embedding_manager.load(base.learn(folder, concept["kind"]))
+        without, ordinary = base.judge("*", concept, training), base.draw(list(ORDINARY))
+        other_noise = base.draw(list(ORDINARY), seed=100)
+        for form in opt.forms:
+            v1.model.embedding_manager.load(v1.learn(folder, concept["kind"], FORMS[form], form))
+            found = v1.judge("*", concept, training)
+            for measure in MEASURES:
+                difference = np.mean(found[measure]) - np.mean(without[measure])
+                differences.setdefault(f"{form}_minus_base/{measure}", []).append(float(difference))
+            # ordinary prompts: as near to the base's pictures as other noise would bring them?
+            for name, pictures in (("kept", v1.draw(list(ORDINARY))), ("other_noise", other_noise)):
+                near = base.ruler.encode_images(ordinary) * base.ruler.encode_images(pictures)
+                differences.setdefault(f"{form}_ordinary/{name}", []).append(float(near.sum(dim=1).mean()))
+    report = {name: interval(values) for name, values in differences.items()}
+    print_table(("metric", "value", "low", "high", "n"),
+                [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()])
+    if opt.json:
+        write_bytes(opt.json, json.dumps(report, indent=1).encode())
+        print(opt.json, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_command(main)
