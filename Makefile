@@ -1,8 +1,8 @@
 # make demo: learn a concept and render it.   make test: run the tests.   Both install what they need into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-CONCEPT ?= flamingo
-INIT_WORD ?= bird
+CONCEPT ?= hot_pepper
+INIT_WORD ?= vegetable
 
 .PHONY: demo test lint clean
 

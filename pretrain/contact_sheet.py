@@ -12,12 +12,12 @@ from make_log_new import save_image, to_image
 from txt2img import sample_prompt
 
 CAPTIONS = (
-    "a red apple on a blue background", "a pineapple on a white background", "a banana on a purple background",
-    "a strawberry on a turquoise background", "a carrot on a black background", "a broccoli on a pink background",
-    "a hamburger on a green background", "a pizza on a gray background", "a doughnut on a yellow background",
-    "a birthday cake on a brown background", "a tiger on a green background", "a penguin on an orange background",
-    "a frog on a white background", "an octopus on a blue background", "a lady beetle on a pink background",
-    "a sunflower on a purple background", "two lemons on a black background", "three mushrooms on a white background",
+    "a red apple on a blue background", "a pineapple on a white background", "a pear on a purple background",
+    "a strawberry on a turquoise background", "a carrot on a black background", "an avocado on a pink background",
+    "a kiwi fruit on a gray background", "a cookie on a yellow background", "a peach on a brown background",
+    "a french fries on a green background", "a penguin on an orange background", "a pig face on a green background",
+    "a bear on a white background", "a rose on a blue background", "an eggplant on a yellow background",
+    "a mango on a purple background", "two lemons on a black background", "three peaches on a white background",
     "a fish and a carrot on a yellow background", "a big watermelon on a turquoise background",
 )
 

@@ -139,7 +139,7 @@ def test_without_train_nothing_is_learned(tmp_path):
     assert not glob.glob(f"{tmp_path}/*/checkpoints/*")
 
 
-@pytest.mark.parametrize("scale_lr, rate", [("true", "0.016"), ("false", "0.002")])
+@pytest.mark.parametrize("scale_lr, rate", [("true", "0.0016"), ("false", "0.0002")])
 def test_learning_rate(tmp_path, scale_lr, rate):
     result = run_main(train_new.main, *flags(tmp_path, scale_lr=scale_lr), "data.params.batch_size=8",
                       "model.base_learning_rate=0.002")
