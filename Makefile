@@ -1,8 +1,8 @@
 # make demo: learn a concept and render it.   make test: run the tests.   Both install what they need into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-CONCEPT ?= hot_pepper
-INIT_WORD ?= vegetable
+CONCEPT ?= green_apple
+INIT_WORD ?= fruit
 
 .PHONY: demo test lint clean
 

@@ -9,7 +9,7 @@ from PIL import Image
 import txt2img
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
 
-EMBEDDING = ROOT / "logs/example_hot_pepper/checkpoints/embeddings.pt"
+EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
 QUICK = ("--ddim_steps", 3, "--n_samples", 2)
 
 

@@ -4,7 +4,7 @@ from check import check_initword, check_model, check_placeholder
 from check.common import print_table
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
 
-EMBEDDING = ROOT / "logs/example_hot_pepper/checkpoints/embeddings.pt"
+EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
 SMALL = ("--config", GOLDEN / "config.yaml", "--ckpt_path", GOLDEN / "model.ckpt")
 
 

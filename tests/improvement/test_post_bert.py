@@ -111,6 +111,6 @@ def test_command_lines(tmp_path):
     assert list((tmp_path / "out").glob("*.png"))
     assert_one_line_error(run_main(txt2img.main, "--embedding_path", word, *sample), "txt2img_v1.py")
     assert_one_line_error(run_main(txt2img_v1.main, "--embedding_path",
-                                   "logs/example_hot_pepper/checkpoints/embeddings.pt", *sample), "txt2img.py")
+                                   "logs/example_green_apple/checkpoints/embeddings.pt", *sample), "txt2img.py")
     assert_one_line_error(run_main(train_new.main, *flags(tmp_path / "base", embedding_manager_ckpt=word)),
                           "train_new_v1.py")

@@ -99,7 +99,7 @@ def test_an_aligner_file_comes_back(tmp_path):
     other = load_aligner(tmp_path / "aligner.pt")
     assert all(torch.equal(v, other.state_dict()[n]) for n, v in aligner.state_dict().items())
     with pytest.raises(UserError, match="not an aligner"):
-        load_aligner(ROOT / "logs/example_hot_pepper/checkpoints/embeddings.pt")
+        load_aligner(ROOT / "logs/example_green_apple/checkpoints/embeddings.pt")
     with pytest.raises(UserError, match="from width 6 to 4"):
         other.check_fit(8, torch.zeros(3, 4), "file")
 
