@@ -42,7 +42,7 @@ class MultilingualEmbedder(nn.Module):
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
-            raise UserError(f"multilingual transformer {name_or_folder!r} is neither a folder that holds one nor a name "
+            raise UserError(f"multilingual transformer {name_or_folder!r} is neither a folder with one nor a name "
                             f"the model hub answers to ({str(error).splitlines()[0]})") from None
         if self.tokenizer.mask_token is None:
             raise UserError(f"multilingual transformer {name_or_folder}: has no mask token to stand for learned words")
