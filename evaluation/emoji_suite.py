@@ -45,6 +45,15 @@ def interval(values: Iterable[float], repeats: int = 2000) -> dict:
     return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}
 
 
+def print_report(report: dict[str, dict], path: Path | None) -> None:
+    """Print {metric: interval} as a table; with a path, write it there as JSON too."""
+    rows = [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()]
+    print_table(("metric", "value", "low", "high", "n"), rows)
+    if path:
+        write_bytes(path, json.dumps(report, indent=1).encode())
+        print(path, file=sys.stderr)
+
+
 def ranks(features: torch.Tensor, references: torch.Tensor, targets: list[int]) -> np.ndarray:
     """For each feature [N, D], how many of the references [M, D] are nearer than its target: 0 is top-1."""
     similarity = features @ references.T
@@ -206,11 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
         report |= suite.heldout(folders[:2] if opt.quick else folders)
     if "ceiling" in opt.parts:
         report |= ceiling()
-    rows = [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()]
-    print_table(("metric", "value", "low", "high", "n"), rows)
-    if opt.json:
-        write_bytes(opt.json, json.dumps(report, indent=1).encode())
-        print(opt.json, file=sys.stderr)
+    print_report(report, opt.json)
 
 
 if __name__ == "__main__":

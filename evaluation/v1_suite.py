@@ -5,19 +5,15 @@ two words draw from the same noise is compared concept by concept.
 """
 
 import argparse
-import json
-import sys
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from check.common import print_table
-from evaluation.emoji_suite import Suite, interval, suite_flags
+from evaluation.emoji_suite import Suite, interval, print_report, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.personalized import find_images, open_image
-from ldm.serialization import write_bytes
 
 MANAGER = "model.params.personalization_config.params"
 # What is learned behind the text encoder: name -> overrides of the config.
@@ -40,12 +36,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--concepts", type=int, metavar="N", help="only the first N held-out concepts")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     base, v1 = Suite(Namespace(**vars(opt) | {"variant": None})), Suite(Namespace(**vars(opt) | {"variant": "v1"}))
+    ordinary, other_noise = (base.ruler.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
     differences: dict[str, list[float]] = {}
     for folder in tqdm(base.held_out_folders()[: opt.concepts], desc="held-out concepts"):
         concept, training = base.by_slug[folder.name], [open_image(path) for path in find_images(folder)]
         base.model.embedding_manager.load(base.learn(folder, concept["kind"]))
-        without, ordinary = base.judge("*", concept, training), base.draw(list(ORDINARY))
-        other_noise = base.draw(list(ORDINARY), seed=100)
+        without = base.judge("*", concept, training)
         for form in opt.forms:
             v1.model.embedding_manager.load(v1.learn(folder, concept["kind"], FORMS[form], form))
             found = v1.judge("*", concept, training)
@@ -53,15 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
                 difference = np.mean(found[measure]) - np.mean(without[measure])
                 differences.setdefault(f"{form}_minus_base/{measure}", []).append(float(difference))
             # ordinary prompts: as near to the base's pictures as other noise would bring them?
-            for name, pictures in (("kept", v1.draw(list(ORDINARY))), ("other_noise", other_noise)):
-                near = base.ruler.encode_images(ordinary) * base.ruler.encode_images(pictures)
-                differences.setdefault(f"{form}_ordinary/{name}", []).append(float(near.sum(dim=1).mean()))
-    report = {name: interval(values) for name, values in differences.items()}
-    print_table(("metric", "value", "low", "high", "n"),
-                [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()])
-    if opt.json:
-        write_bytes(opt.json, json.dumps(report, indent=1).encode())
-        print(opt.json, file=sys.stderr)
+            kept = base.ruler.encode_images(v1.draw(list(ORDINARY)))
+            for name, features in (("kept", kept), ("other_noise", other_noise)):
+                near = (ordinary * features).sum(dim=1).mean()
+                differences.setdefault(f"{form}_ordinary/{name}", []).append(float(near))
+    print_report({name: interval(values) for name, values in differences.items()}, opt.json)
 
 
 if __name__ == "__main__":

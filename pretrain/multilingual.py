@@ -4,7 +4,6 @@ A small XLM-RoBERTa with its own vocabulary, trained to fill in what is masked i
 stand side by side (translation language modelling, Lample & Conneau, arXiv 1901.07291, section 3.3).
 """
 
-import csv
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
+from improvement.v2.train_aligner import read_pairs
 from ldm.cli import run_command
 from load import ROOT
 from pretrain.checkpoint import Run, default_device, mixed_precision, parser
@@ -61,8 +61,7 @@ def main() -> None:
     opt = flags.parse_args()
     torch.manual_seed(opt.seed)
     device = default_device()
-    with open(opt.pairs, encoding="utf-8", newline="") as file:
-        pairs = [(row["ko"], row["en"]) for row in csv.DictReader(file)]
+    pairs = read_pairs(opt.pairs)
     tokenizer = new_tokenizer([text for pair in pairs for text in pair])
     model = new_model(tokenizer).to(device).train()
     ids = tokenizer([ko for ko, _ in pairs], [en for _, en in pairs], padding="max_length", truncation=True,
