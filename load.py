@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
-from ldm.serialization import read_tensors
+from ldm.serialization import read_tensors, unpack_weights
 
 ROOT = Path(__file__).resolve().parent
 
@@ -104,13 +104,14 @@ def resolve_folder(name: str) -> str:
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights in a checkpoint file, by name: its `state_dict`, or the file itself if it is one."""
+    """The weights in a checkpoint file, by name: its `state_dict`, or the file itself if it is one; packed ones
+    unpacked."""
     content = read_tensors(path)
     weights = content.get("state_dict", content)
     weights = {k: v for k, v in weights.items() if torch.is_tensor(v)} if isinstance(weights, dict) else {}
     if not weights:
         raise UserError(f"{path}: holds no weights (keys: {', '.join(map(str, list(content)[:6])) or 'none'})")
-    return weights
+    return unpack_weights(weights)
 
 
 def compare_state(model: torch.nn.Module, weights: dict[str, torch.Tensor]):

@@ -143,7 +143,7 @@ class Suite:
         if not found:
             arguments = ["--base", CONFIG, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name,
                          "-l", runs, "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
-                         *self.opt.override, *overrides]
+                         "lightning.callbacks.image_logger.params.disabled=true", *self.opt.override, *overrides]
             train_new.main([str(a) for a in arguments], VARIANTS.get(self.opt.variant))
             found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
         return found[-1]
@@ -193,7 +193,7 @@ def suite_flags(parser: CommandParser, out: str) -> CommandParser:
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
                         "are there are not learned again")
     parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=float, default=5.0, help="guidance scale")
+    parser.add_argument("--scale", type=float, default=3.0, help="guidance scale")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
     return model_flags(parser)

@@ -154,3 +154,26 @@ def write_tensors(path: str | Path, content: dict) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
+
+
+STEP = ".step"  # after a weight's name, the name of the step sizes it was packed with
+
+
+def pack_weights(weights: dict[str, torch.Tensor], bits: int = 8) -> dict[str, torch.Tensor]:
+    """The same names with matrices and kernels as int8: multiples, of `bits` bits, of a step size that each row or
+    output channel has to itself, kept beside it under the name plus ".step". All else is kept in half precision."""
+    packed = {}
+    for name, weight in weights.items():
+        if weight.dim() < 2:
+            packed[name] = weight.half()
+            continue
+        step = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True).clamp(min=1e-12)
+        step = step / (2 ** (bits - 1) - 1)
+        packed[name], packed[name + STEP] = (weight / step).round().to(torch.int8), step
+    return packed
+
+
+def unpack_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Undo `pack_weights`, to float32; weights that are not packed stay as they are."""
+    return {name: w.float() * weights[name + STEP] if name + STEP in weights else w
+            for name, w in weights.items() if not name.endswith(STEP)}

@@ -64,9 +64,10 @@ class Run:
         return min(1.0, self.elapsed / self.seconds)
 
     def tick(self) -> bool:
-        """Advance the clock and set the learning rate; False when the time is up."""
+        """Advance the clock and set the learning rate; False when the time is up. A process that was stopped does
+        not age: a step counts a minute at most."""
         now = time.monotonic()
-        self.elapsed, self.clock = self.elapsed + now - self.clock, now
+        self.elapsed, self.clock = self.elapsed + min(now - self.clock, 60), now
         warm = min(1.0, self.progress / 0.01)
         cosine = 0.01 + 0.99 * (0.5 + 0.5 * float(torch.cos(torch.tensor(torch.pi * self.progress))))
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
@@ -27,6 +28,7 @@ from pretrain.world import COLOURS, Scene, all_concepts, held_out, render
 TOKENIZER = ROOT / "models/ldm/emoji/tokenizer"
 SIDE = 64
 CAPTIONS_PER_PICTURE = 3
+SEVERAL = -1  # stands for the concept of a picture that shows two
 
 
 def new_clip() -> CLIPModel:
@@ -49,9 +51,18 @@ def soften(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         reach = torch.arange(-2, 3)
         kernel = torch.exp(-reach.square() / (2 * rng.uniform(0.3, 1.2) ** 2))
         kernel = (kernel / kernel.sum()).to(pictures).expand(3, 1, 1, 5)
-        pictures = torch.nn.functional.conv2d(pictures, kernel, padding=(0, 2), groups=3)
-        pictures = torch.nn.functional.conv2d(pictures, kernel.mT, padding=(2, 0), groups=3)
+        pictures = F.conv2d(pictures, kernel, padding=(0, 2), groups=3)
+        pictures = F.conv2d(pictures, kernel.mT, padding=(2, 0), groups=3)
     return pictures + rng.uniform(0, 0.1) * torch.randn_like(pictures)
+
+
+def draw_rows(order: np.ndarray, size: int, rng: np.random.Generator, run: int = 8) -> np.ndarray:
+    """Rows of a batch: half of it at random, half in runs of neighbours in Unicode's order, which look alike and are
+    hard to tell apart. `order` sorts the pictures by what they show."""
+    stride = len(order) // len(all_concepts()) + 1
+    starts = rng.integers(len(order) - run * stride, size=size // (2 * run))
+    runs = (starts[:, None] + stride * np.arange(run)).ravel()
+    return np.concatenate([order[runs], rng.integers(len(order), size=size - len(runs))])
 
 
 def clean_renders(concept) -> list[Image.Image]:
@@ -89,26 +100,33 @@ def main() -> None:
     device = default_device()
     model, tokenizer = new_clip().to(device).train(), AutoTokenizer.from_pretrained(TOKENIZER)
 
-    pictures, texts = [], []
+    place = {c: i for i, c in enumerate(all_concepts())}
+    pictures, texts, shown = [], [], []
     for batch, scenes in render_bank(opt.pictures, opt.seed, groups=(), pixels=SIDE):
         pictures.append(batch)
         texts += zip(*(captions([(s, k + i) for s, k in scenes]) for i in range(CAPTIONS_PER_PICTURE)), strict=True)
-    pictures = np.concatenate(pictures)
+        shown += [place[s.concepts[0]] if len(s.concepts) == 1 else SEVERAL for s, _ in scenes]
+    pictures, shown = np.concatenate(pictures), np.array(shown)
+    order = np.argsort(shown, kind="stable")
     ids = tokenizer([t for ts in texts for t in ts], padding="max_length", truncation=True, max_length=32,
                     return_tensors="pt")["input_ids"].reshape(len(texts), CAPTIONS_PER_PICTURE, -1)
-    run = Run(opt.run, opt.minutes, {"clip": model}, muon_and_adam(model, opt.learning_rate))
+    # beside the captions of the batch, every concept has a vector to be told from; they are dropped in the end
+    prototypes = torch.nn.Embedding(len(place), model.config.projection_dim, device=device)
+    both = torch.nn.ModuleDict({"clip": model, "prototypes": prototypes})
+    run = Run(opt.run, opt.minutes, {"both": both}, muon_and_adam(both, opt.learning_rate))
     rng = np.random.default_rng(opt.seed + run.step)
     bar, right = tqdm(desc="clip", unit="step", initial=run.step, mininterval=10), 0.0
     answers = torch.arange(opt.batch_size, device=device)
     while run.tick():
-        rows = rng.integers(len(pictures), size=opt.batch_size)
+        rows = draw_rows(order, opt.batch_size, rng)
         x = soften(to_pixels(pictures[rows], device), rng)
         which = torch.from_numpy(rng.integers(CAPTIONS_PER_PICTURE, size=opt.batch_size))
         with mixed_precision(device):
-            logits = model(input_ids=ids[torch.from_numpy(rows), which].to(device), pixel_values=x).logits_per_image
-        logits = logits.float()
-        run.update((torch.nn.functional.cross_entropy(logits, answers)
-                    + torch.nn.functional.cross_entropy(logits.T, answers)) / 2)
+            found = model(input_ids=ids[torch.from_numpy(rows), which].to(device), pixel_values=x)
+        logits = found.logits_per_image.float()
+        named = model.logit_scale.exp() * found.image_embeds.float() @ F.normalize(prototypes.weight, dim=1).T
+        run.update((F.cross_entropy(logits, answers) + F.cross_entropy(logits.T, answers)) / 2
+                   + F.cross_entropy(named, torch.from_numpy(shown[rows]).to(device), ignore_index=SEVERAL))
         right = 0.99 * right + 0.01 * float((logits.argmax(dim=1) == answers).float().mean())
         bar.update()
         if run.step % 500 == 0:
@@ -123,7 +141,7 @@ def main() -> None:
     evaluator = CLIPEvaluator(str(opt.out), device)
     unseen = set(held_out())
     features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0) for c in tqdm(all_concepts())])
-    features = torch.nn.functional.normalize(features, dim=1)
+    features = F.normalize(features, dim=1)
     write_tensors(opt.out / "concepts.safetensors", {"features": features.half()})
     write_bytes(opt.out / "concepts.json", json.dumps(
         [{"name": c.name, "slug": c.slug, "kind": c.kind, "group": c.group, "held_out": c in unseen}

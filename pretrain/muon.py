@@ -6,35 +6,33 @@ import torch
 A, B, C = 3.4445, -4.7750, 2.0315
 
 
-def orthogonalise(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
-    """Nearest (semi-)orthogonal matrices of [n, rows, columns], roughly: singular values end between 0.7 and 1.2.
+def whitening(x: torch.Tensor, rounds: int = 5) -> torch.Tensor:
+    """Matrices [n, rows, rows] whose product with x [n, rows, columns], rows <= columns and Frobenius norm 1, is
+    orthogonal, roughly: singular values end between 0.7 and 1.2.
 
     A round is x -> (A + B g + C g^2) x with g = x x^T. All of them are polynomials in the first g, so only that small
-    matrix goes through the rounds; the product of the polynomials meets x once, at the end.
+    matrix goes through the rounds, and x need not.
     """
-    x = matrices.float()
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    tall = x.shape[1] > x.shape[2]
-    x = x.mT if tall else x
     gram = x @ x.mT
     identity = product = torch.eye(gram.shape[1], device=x.device).expand_as(gram)
     for _ in range(rounds):
         polynomial = A * identity + B * gram + C * gram @ gram
         product = polynomial @ product
         gram = polynomial @ gram @ polynomial
-    x = product @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    return product
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised, for weights of two or more dimensions (all but the first are one).
 
     The update is scaled to the root mean square of an AdamW update (0.2; Liu et al., arXiv 2502.16982, section 2.2),
-    so that one learning rate serves both.
+    so that one learning rate serves both. Momentum changes slowly, so what whitens it serves for `refresh` steps.
     """
 
-    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
+    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.01, refresh: int = 4):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.refresh, self.steps = refresh, 0
+        self.whitenings: dict[tuple[int, int], torch.Tensor] = {}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -50,9 +48,18 @@ class Muon(torch.optim.Optimizer):
                 update = p.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
                 by_shape.setdefault(tuple(update.shape), []).append((p, update))
             for (rows, columns), pairs in by_shape.items():
-                steps = orthogonalise(torch.stack([update for _, update in pairs])) * (0.2 * max(rows, columns) ** 0.5)
-                for (p, _), step in zip(pairs, steps, strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(step.view_as(p), alpha=-group["lr"])
+                x = torch.stack([update for _, update in pairs]).float()
+                x = x.mT if rows > columns else x
+                x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+                kept = self.whitenings.get((rows, columns))
+                if self.steps < 50 or self.steps % self.refresh == 0 or kept is None:
+                    kept = self.whitenings[rows, columns] = whitening(x)
+                x = kept @ x
+                x = x * (x.shape[1] ** 0.5 / x.norm(dim=(1, 2), keepdim=True)).clamp(max=1.0)  # should it have changed
+                x = x * (0.2 * max(rows, columns) ** 0.5)
+                for (p, _), step in zip(pairs, x.mT if rows > columns else x, strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(step.reshape(p.shape), alpha=-group["lr"])
+        self.steps += 1
 
 
 def muon_and_adam(module: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 CLDR = Path("/usr/share/unicode/cldr/common/annotations")
@@ -36,7 +36,7 @@ COLOURS = {
 }
 
 COUNTS = {1: ("a", ""), 2: ("two", " 두 개"), 3: ("three", " 세 개"), 4: ("four", " 네 개")}
-SIZES = {"small": (0.28, 0.42, "작은"), "": (0.48, 0.80, ""), "big": (0.82, 0.98, "큰")}
+SIZES = {"small": (0.34, 0.46, "작은"), "": (0.62, 0.82, ""), "big": (0.88, 1.00, "큰")}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Scene:
     colour: str
     count: int = 1
     size: str = ""
+    tint: str = ""  # a colour that a single thing is painted with
 
 
 @functools.cache
@@ -119,11 +120,22 @@ def random_scene(rng: random.Random, concepts: list[Concept]) -> Scene:
         return Scene((concept, rng.choice(concepts)), colour)
     if layout < 0.30:
         return Scene((concept,), colour, count=rng.choice((2, 3, 4)))
+    if layout < 0.38:
+        return Scene((concept,), colour, tint=rng.choice([c for c in COLOURS if c != colour]))
     return Scene((concept,), colour, size=rng.choices(("", "small", "big"), (0.8, 0.1, 0.1))[0])
 
 
+def tinted(image: Image.Image, colour: str) -> Image.Image:
+    """The RGBA picture in shades of a named colour."""
+    light, (r, g, b) = image.convert("L"), COLOURS[colour][0]
+    painted = ImageOps.colorize(light, (r // 6, g // 6, b // 6), tuple(255 - (255 - c) // 4 for c in (r, g, b)),
+                                mid=(r, g, b), midpoint=150)
+    painted.putalpha(image.getchannel("A"))
+    return painted
+
+
 def render(scene: Scene, rng: random.Random, pixels: int = 64) -> Image.Image:
-    """The scene as an RGB picture of pixels x pixels; place, size, tilt and mirroring are drawn from rng."""
+    """The scene as an RGB picture of pixels x pixels; place, size and tilt are drawn from rng."""
     base = COLOURS[scene.colour][0]
     picture = Image.new("RGB", (pixels, pixels), tuple(min(255, max(0, c + rng.randint(-7, 7))) for c in base))
     things = scene.concepts if len(scene.concepts) > 1 else scene.concepts * scene.count
@@ -131,19 +143,17 @@ def render(scene: Scene, rng: random.Random, pixels: int = 64) -> Image.Image:
     rows = (len(things) + columns - 1) // columns
     cell = pixels / columns
     low, high, _ = SIZES[scene.size]
-    share = rng.uniform(low, high) if len(things) == 1 else rng.uniform(0.72, 0.98)
-    mirrored, tilt = rng.random() < 0.5, rng.uniform(-12, 12)
+    share = rng.uniform(low, high) if len(things) == 1 else rng.uniform(0.82, 0.98)
+    tilt = rng.uniform(-8, 8)
     for i, concept in enumerate(things):
         side = max(8, round(cell * share))
-        image = glyph(concept.emoji)
-        if mirrored:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = tinted(glyph(concept.emoji), scene.tint) if scene.tint else glyph(concept.emoji)
         image = image.rotate(tilt, Image.Resampling.BICUBIC).resize((side, side), Image.Resampling.LANCZOS)
         slack = cell - side
         in_row = len(things) - columns if i // columns == rows - 1 and len(things) % columns else columns
         left = (pixels - cell * in_row) / 2 + (i % columns) * cell + slack / 2
         top = (pixels - cell * rows) / 2 + (i // columns) * cell + slack / 2
-        wander = slack / 2 if len(things) > 1 else slack * 0.4
+        wander = slack / 2 if len(things) > 1 else slack * 0.3
         where = (round(left + rng.uniform(-wander, wander)), round(top + rng.uniform(-wander, wander)))
         picture.paste(image, where, image)
     return picture
@@ -181,7 +191,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
     elif scene.count > 1:
         things = f"{COUNTS[scene.count][0]} {plural(noun(scene.concepts[0]))}"
     else:
-        things = with_article(f"{scene.size} {noun(scene.concepts[0])}".strip())
+        things = with_article(" ".join(filter(None, (scene.size, scene.tint, noun(scene.concepts[0])))))
     if rng.random() < 0.75:
         return rng.choice(CAPTIONS).format(x=things, c=with_article(scene.colour))
     return rng.choice(CAPTIONS_PLAIN).format(x=things)
@@ -194,6 +204,8 @@ def caption_ko(scene: Scene, rng: random.Random) -> str:
         code = ord(first[-1]) - 0xAC00
         things = f"{first}{'과' if 0 <= code < 11172 and code % 28 else '와'} {second}"
     else:
-        things = f"{SIZES[scene.size][2]} {scene.concepts[0].name_ko}{COUNTS[scene.count][1]}".strip()
+        tint = COLOURS[scene.tint][1] if scene.tint else ""
+        name = scene.concepts[0].name_ko + COUNTS[scene.count][1]
+        things = " ".join(filter(None, (SIZES[scene.size][2], tint, name)))
     colour = COLOURS[scene.colour][1]
     return rng.choice(("{c} 배경 위의 {x}", "{c} 배경의 {x} 사진", "{c} 배경 앞의 {x}")).format(c=colour, x=things)

@@ -176,3 +176,24 @@ def test_a_pooled_prompt_reaches_every_block():
         after = pooled(x, t, context)
         assert not torch.allclose(after, before, atol=1e-3)
         assert torch.allclose(pooled(x, t, CachedContext(context)), after, atol=1e-5)
+
+
+def test_a_prompt_draws_the_map_the_network_starts_from():
+    torch.manual_seed(0)
+    sizes = {"in_channels": 4, "out_channels": 4, "model_channels": 32, "num_res_blocks": 1, "num_head_channels": 16,
+             "attention_resolutions": [2], "channel_mult": [1, 2], "context_dim": 16, "image_size": 8}
+    plain, mapped = UNetModel(**sizes).eval(), UNetModel(**sizes, context_map=True).eval()
+    for model in (plain, mapped):
+        torch.nn.init.normal_(model.out[-1].weight)
+    assert all(n.startswith("context_map.") for n in
+               mapped.load_state_dict(plain.state_dict(), strict=False).missing_keys)
+    context, t = torch.randn(2, 5, 16), torch.tensor([3, 900])
+    for side in (8, 16):  # the map is stretched over larger latents
+        x = torch.randn(2, 4, side, side)
+        with torch.no_grad():
+            torch.nn.init.zeros_(mapped.context_map.out.weight)
+            assert torch.equal(mapped(x, t, context), plain(x, t, context))  # nothing is drawn at the start
+            mapped.context_map.out.weight.normal_()
+            after = mapped(x, t, context)
+            assert not torch.allclose(after, plain(x, t, context), atol=1e-3)
+            assert torch.allclose(mapped(x, t, CachedContext(context)), after, atol=1e-5)

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ldm.errors import UserError
-from ldm.serialization import read_tensors, write_bytes, write_tensors
+from ldm.serialization import pack_weights, read_tensors, unpack_weights, write_bytes, write_tensors
+from load import read_state_dict
 
 
 class Attack:
@@ -95,3 +96,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert file.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["kept.pt"]
+
+
+def test_packed_weights_take_a_byte_and_come_back_nearly_the_same(tmp_path):
+    torch.manual_seed(0)
+    weights = {"kernel": torch.randn(8, 4, 3, 3) * torch.logspace(-4, 1, 8)[:, None, None, None],
+               "matrix": torch.randn(5, 300), "nothing": torch.zeros(3, 3), "bias": torch.randn(8)}
+    packed = pack_weights(weights)
+    assert packed["kernel"].dtype == packed["matrix"].dtype == torch.int8 and packed["bias"].dtype == torch.half
+    write_tensors(tmp_path / "w.ckpt", {"state_dict": packed})
+    back = read_state_dict(tmp_path / "w.ckpt")
+    assert list(back) == list(weights)
+    for name in ("kernel", "matrix", "nothing"):
+        largest = weights[name].abs().flatten(1).amax(dim=1)  # of each channel
+        error = (back[name] - weights[name]).abs().flatten(1).amax(dim=1)
+        assert back[name].dtype == torch.float32 and (error <= largest / 253).all()
+    assert all(torch.equal(pack_weights(back)[n], v) for n, v in packed.items() if v.dtype == torch.int8)
+    coarse = unpack_weights(pack_weights(weights, bits=4))
+    assert coarse["matrix"][0].unique().numel() <= 15

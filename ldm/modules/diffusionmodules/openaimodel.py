@@ -1,6 +1,7 @@
 """The denoising UNet: residual blocks conditioned on the timestep, spatial transformers conditioned on the prompt."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ldm.modules.attention import CachedContext, SpatialTransformer
@@ -57,6 +58,26 @@ class ResBlock(nn.Module):
         return self.skip_connection(x) + self.out_layers(h)
 
 
+class ContextMap(nn.Module):
+    """A picture the size of the latents that the prompt alone draws: context [B, M, context_dim], shape (H, W)
+    -> [B, out_channels, H, W], nought at the start.
+
+    A token is one vector, the same wherever attention takes it; through this map it can say what belongs where.
+    """
+
+    def __init__(self, context_dim: int, out_channels: int, size: int, hidden: int = 512, channels: int = 16):
+        super().__init__()
+        self.size = size
+        self.draw = nn.Sequential(nn.Linear(context_dim, hidden), nn.SiLU(), nn.Linear(hidden, channels * size**2))
+        self.out = zero_module(nn.Conv2d(channels, out_channels, 1))
+
+    def forward(self, context, shape):
+        h = self.draw(context.mean(dim=1)).unflatten(1, (-1, self.size, self.size))
+        if tuple(shape) != (self.size, self.size):
+            h = F.interpolate(h, tuple(shape), mode="bilinear")
+        return self.out(h)
+
+
 class UNetModel(nn.Module):
     """Predicts the noise in x_t from x_t, t and the prompt (Rombach et al., arXiv 2112.10752, section 3.3).
 
@@ -79,6 +100,7 @@ class UNetModel(nn.Module):
         use_checkpoint: bool = False,         # recompute activations in the backward pass: less memory, more time
         use_spatial_transformer: bool = True, # the only kind of attention a text-conditional model has
         pooled_context: bool = False,         # the prompt's mean feature goes, with the timestep, to every block
+        context_map: bool = False,            # the prompt's mean feature also draws a map the network starts from
         image_size: int | None = None,        # of the latents; the network itself takes any multiple of its strides
     ):
         super().__init__()
@@ -103,6 +125,7 @@ class UNetModel(nn.Module):
             nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
         )
         self.context_embed = zero_module(nn.Linear(context_dim, emb_channels)) if pooled_context else None
+        self.context_map = ContextMap(context_dim, model_channels, image_size) if context_map else None
         ch, factor = model_channels, 1
         self.input_blocks = nn.ModuleList([TimestepEmbedSequential(nn.Conv2d(in_channels, ch, 3, padding=1))])
         skip_channels = [ch]
@@ -141,12 +164,14 @@ class UNetModel(nn.Module):
         """x [B, in_channels, H, W], timesteps int [B], context [B, M, context_dim] or a CachedContext of it
         -> [B, out_channels, H, W]."""
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
+        features = context.context if isinstance(context, CachedContext) else context
         if self.context_embed is not None:
-            features = context.context if isinstance(context, CachedContext) else context
             emb = emb + self.context_embed(features.mean(dim=1))
         skips, h = [], x
-        for module in self.input_blocks:
+        for i, module in enumerate(self.input_blocks):
             h = module(h, emb, context)
+            if i == 0 and self.context_map is not None:
+                h = h + self.context_map(features, h.shape[2:])
             skips.append(h)
         h = self.middle_block(h, emb, context)
         for module in self.output_blocks:
