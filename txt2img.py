@@ -45,7 +45,8 @@ def get_parser() -> CommandParser:
     add("--n_samples", type=int, default=4, help="pictures in a batch")
     add("--H", type=int, help="height in pixels; default: the model's own")
     add("--W", type=int, help="width in pixels; default: the model's own")
-    add("--scale", type=float, default=5.0, help="guidance scale: 1 is none, more follows the prompt more closely")
+    add("--scale", type=float, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
+        "model's own, 5 unless its config says otherwise")
     add("--seed", type=int, default=42, help="picture i of a prompt has seed + i")
     add("--precision", choices=PRECISIONS, default="full", help="number format of the network")
     add("--gpus", metavar="N", help="GPU to use; default: the first if there is one, else the CPU")
@@ -94,12 +95,13 @@ def latent_shape(opt, model) -> tuple[int, int, int]:
 
 
 @torch.no_grad()
-def sample_prompt(model, prompt: str | list[str], seeds: list[int], shape, sampler, steps: int, scale: float,
-                  eta: float = 0.0, precision: torch.dtype = torch.float32, verbose: bool = True) -> torch.Tensor:
+def sample_prompt(model, prompt: str | list[str], seeds: list[int], shape, sampler, steps: int,
+                  scale: float | None = None, eta: float = 0.0, precision: torch.dtype = torch.float32,
+                  verbose: bool = True) -> torch.Tensor:
     """Pictures [len(seeds), 3, H, W] in about [-1, 1] of a prompt, or of one prompt per seed; each depends on its seed,
     not on the others.
 
-    sampler is a Sampler class, shape (C, h, w), scale the guidance scale.
+    sampler is a Sampler class, shape (C, h, w), scale the guidance scale, by default the model's own.
     """
     n = len(seeds)
     prompts = [prompt] if isinstance(prompt, str) else prompt
@@ -109,7 +111,8 @@ def sample_prompt(model, prompt: str | list[str], seeds: list[int], shape, sampl
         cond, uncond = model.get_learned_conditioning([*prompts, ""]).split([len(prompts), 1])
         z, _ = sampler(model).sample(
             steps, n, shape, cond.expand(n, -1, -1), eta=eta, generators=generators, verbose=verbose,
-            unconditional_guidance_scale=scale, unconditional_conditioning=uncond.expand(n, -1, -1))
+            unconditional_guidance_scale=model.guidance_scale if scale is None else scale,
+            unconditional_conditioning=uncond.expand(n, -1, -1))
         images = model.decode_first_stage(z)
     if not torch.isfinite(images).all():
         raise UserError("the pictures hold numbers that are not finite; take --precision full, or another checkpoint")
@@ -149,6 +152,7 @@ def main(arguments: list[str] | None = None, variant: dict | None = None) -> Non
     opt = get_parser().parse_args(arguments)
     check_options(opt)
     model = load_model(opt, variant or {})
+    opt.scale = model.guidance_scale if opt.scale is None else opt.scale
     shape = latent_shape(opt, model)
     sampler = PLMSSampler if opt.plms else DPMSolverSampler if opt.dpm_solver else DDIMSampler
     outdir = Path(opt.outdir)

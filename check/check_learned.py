@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--prompt", nargs="+", help="prompts to draw; default: five with the learned word")
     parser.add_argument("--out", default="outputs/learned.png", metavar="PNG", help="(default: %(default)s)")
     parser.add_argument("--ddim_steps", type=int, default=50)
-    parser.add_argument("--scale", type=float, default=3.0, help="guidance scale (default: %(default)s)")
+    parser.add_argument("--scale", type=float, help="guidance scale (default: the model's own)")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
     opt = model_flags(parser).parse_args(arguments)

@@ -33,7 +33,7 @@ from txt2img import sample_prompt
 
 RULER = ROOT / "models/clip/emoji"
 CONFIG = ROOT / "configs/emoji/finetune.yaml"
-PARTS = ("seen", "heldout", "ceiling")
+PARTS = ("seen", "heldout", "initword", "ceiling")
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 
 
@@ -97,12 +97,14 @@ class Suite:
         self.by_slug = {c["slug"]: c for c in self.concepts}
 
     def held_out_folders(self) -> list[Path]:
-        """The folders of pictures whose name is a held-out concept's."""
+        """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for."""
         root = self.opt.data_root
-        folders = [f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")]
+        folders = {f.name: f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")}
         if not folders:
             raise UserError(f"{root}: no folder here is named like a held-out concept")
-        return folders
+        if unknown := set(self.opt.concepts or ()) - set(folders):
+            raise UserError(f"{', '.join(sorted(unknown))}: not among the held-out concepts in {root}")
+        return [folders[name] for name in self.opt.concepts or folders]
 
     def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
         """One picture for each prompt; the seeds follow each other."""
@@ -165,15 +167,17 @@ class Suite:
             "pictures": [*plain, *edits, *pairs],
         }
 
-    def heldout(self, folders: list[Path]) -> dict:
+    def words(self, folders: list[Path], parts: tuple[str, ...] = ("heldout", "initword")) -> dict:
         """Words learned from folders of pictures, and their init words. Each concept counts once in an interval."""
         report: dict[str, list] = {}
         for folder in tqdm(folders, desc="held-out concepts"):
             concept = self.by_slug[folder.name]
             training = [open_image(path) for path in find_images(folder)]
-            self.model.embedding_manager.load(self.learn(folder, concept["kind"]))
             rows = [(folder.name, training)]
-            for title, word in (("heldout", "*"), ("initword", concept["kind"])):
+            for title in parts:
+                word = "*" if title == "heldout" else concept["kind"]
+                if title == "heldout":
+                    self.model.embedding_manager.load(self.learn(folder, concept["kind"]))
                 found = self.judge(word, concept, training)
                 rows.append((f"{title}: {word}", found.pop("pictures")))
                 for name, values in found.items():
@@ -190,10 +194,11 @@ def ceiling() -> dict:
 def suite_flags(parser: CommandParser, out: str) -> CommandParser:
     """Add what a Suite needs to know."""
     parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", help="folder of folders of pictures")
+    parser.add_argument("--concepts", nargs="+", help="folders in --data_root; default: all held-out concepts there")
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
                         "are there are not learned again")
     parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=float, default=3.0, help="guidance scale")
+    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
     return model_flags(parser)
@@ -211,8 +216,8 @@ def main(arguments: list[str] | None = None) -> None:
     report = {}
     if "seen" in opt.parts:
         report |= suite.seen()
-    if "heldout" in opt.parts:
-        report |= suite.heldout(folders[:2] if opt.quick else folders)
+    if words := [part for part in ("heldout", "initword") if part in opt.parts]:
+        report |= suite.words(folders[:2] if opt.quick else folders, words)
     if "ceiling" in opt.parts:
         report |= ceiling()
     print_report(report, opt.json)

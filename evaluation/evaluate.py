@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--prompt_set", metavar="NAME", help="which lists in it; default: emoji for the embedded model, else published")
     add("--n_samples", type=int, default=4, help="pictures for each prompt")
     add("--ddim_steps", type=int, default=50)
-    add("--scale", type=float, default=5.0, help="guidance scale")
+    add("--scale", type=float, help="guidance scale; default: the model's own")
     add("--seed", type=int, default=42)
     add("--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="for report.json and sheet.png")
     add("--gpus", metavar="N", help="GPU to use; default: the first if there is one, else the CPU")

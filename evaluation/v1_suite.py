@@ -33,12 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
                            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
-    parser.add_argument("--concepts", type=int, metavar="N", help="only the first N held-out concepts")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     base, v1 = Suite(Namespace(**vars(opt) | {"variant": None})), Suite(Namespace(**vars(opt) | {"variant": "v1"}))
     ordinary, other_noise = (base.ruler.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
     differences: dict[str, list[float]] = {}
-    for folder in tqdm(base.held_out_folders()[: opt.concepts], desc="held-out concepts"):
+    for folder in tqdm(base.held_out_folders(), desc="held-out concepts"):
         concept, training = base.by_slug[folder.name], [open_image(path) for path in find_images(folder)]
         base.model.embedding_manager.load(base.learn(folder, concept["kind"]))
         without = base.judge("*", concept, training)

@@ -10,8 +10,9 @@ from pretrain.world import GROUPS, all_concepts, caption, caption_ko, random_sce
 
 
 def _batch(arguments):
-    seed, count, groups, pixels = arguments
+    seed, count, groups, pixels, often = arguments
     rng, concepts = random.Random(seed), list(seen(groups) if groups else all_concepts())
+    concepts += [c for c in concepts if c.name in often] * 2
     pictures = np.empty((count, pixels, pixels, 3), np.uint8)
     scenes = []
     for i in range(count):
@@ -21,14 +22,15 @@ def _batch(arguments):
     return pictures, scenes
 
 
-def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64):
+def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64,
+                often: frozenset[str] = frozenset()):
     """Yield (pictures uint8 [b, pixels, pixels, 3], [(scene, caption seed)] of length b) until `count` are made.
 
     They show the concepts of the groups that may be trained on; without groups, all there are, held-out ones too.
-    The same arguments give the same pictures.
+    Concepts whose names are in `often` appear three times as often. The same arguments give the same pictures.
     """
     size = 500
-    jobs = [(f"{seed}-{start}", min(size, count - start), groups, pixels) for start in range(0, count, size)]
+    jobs = [(f"{seed}-{start}", min(size, count - start), groups, pixels, often) for start in range(0, count, size)]
     with multiprocessing.get_context("spawn").Pool() as pool:
         yield from tqdm(pool.imap(_batch, jobs), total=len(jobs), desc="rendering", unit="batch")
 

@@ -92,6 +92,35 @@ def ruler_quality(evaluator: CLIPEvaluator, features: torch.Tensor) -> dict:
     return report
 
 
+def rounded(weight: torch.Tensor) -> torch.Tensor:
+    """A matrix or kernel in multiples of a power of two, at most 31 in each row: as good, and its file compresses."""
+    if weight.dim() < 2:
+        return weight
+    largest = weight.abs().amax(dim=tuple(range(1, weight.dim())), keepdim=True)
+    step = (largest / 31).clamp(min=1e-6).log2().ceil().exp2()
+    return (weight / step).round() * step
+
+
+def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
+    """Write the ruler: the model, the concepts with their features, and how well it reads real renders."""
+    model.load_state_dict({name: rounded(weight) for name, weight in model.state_dict().items()})
+    model.half().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    CLIPImageProcessor(size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_mean=[0.5] * 3,
+                       image_std=[0.5] * 3).save_pretrained(out)
+    evaluator = CLIPEvaluator(str(out), device)
+    unseen = set(held_out())
+    features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0) for c in tqdm(all_concepts())])
+    features = F.normalize(features, dim=1)
+    write_tensors(out / "concepts.safetensors", {"features": features.half()})
+    write_bytes(out / "concepts.json", json.dumps(
+        [{"name": c.name, "slug": c.slug, "kind": c.kind, "group": c.group, "held_out": c in unseen}
+         for c in all_concepts()], indent=0).encode())
+    quality = ruler_quality(evaluator, features)
+    write_bytes(out / "quality.json", json.dumps(quality, indent=1).encode())
+    print(json.dumps(quality, indent=1))
+
+
 def main() -> None:
     flags = parser("Train the emoji world's CLIP.", minutes=25, batch_size=192, learning_rate=1e-3)
     flags.add_argument("--out", type=Path, default=RULER, help="folder for the finished model")
@@ -134,21 +163,7 @@ def main() -> None:
             run.save()
     run.save()
 
-    model.half().save_pretrained(opt.out)
-    tokenizer.save_pretrained(opt.out)
-    CLIPImageProcessor(size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_mean=[0.5] * 3,
-                       image_std=[0.5] * 3).save_pretrained(opt.out)
-    evaluator = CLIPEvaluator(str(opt.out), device)
-    unseen = set(held_out())
-    features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0) for c in tqdm(all_concepts())])
-    features = F.normalize(features, dim=1)
-    write_tensors(opt.out / "concepts.safetensors", {"features": features.half()})
-    write_bytes(opt.out / "concepts.json", json.dumps(
-        [{"name": c.name, "slug": c.slug, "kind": c.kind, "group": c.group, "held_out": c in unseen}
-         for c in all_concepts()], indent=0).encode())
-    quality = ruler_quality(evaluator, features)
-    write_bytes(opt.out / "quality.json", json.dumps(quality, indent=1).encode())
-    print(json.dumps(quality, indent=1))
+    finish(model, tokenizer, opt.out, device)
 
 
 if __name__ == "__main__":

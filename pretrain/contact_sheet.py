@@ -39,7 +39,7 @@ def main() -> None:
     parser = CommandParser(description="Draw a contact sheet of 20 captions of concepts the model was "
                                      "trained on.")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG")
-    parser.add_argument("--scale", type=float, default=3.0, help="guidance scale")
+    parser.add_argument("--scale", type=float, help="guidance scale (default: the model's own)")
     opt = model_flags(parser).parse_args()
     model = load_checked_model(opt)
     shape = (model.channels, model.image_size, model.image_size)

@@ -27,12 +27,12 @@ WATCHED = ("a red apple on a blue background", "two lemons on a black background
            "a photo of an octopus on a pink background", "a sunflower on a purple background", "a penguin")
 
 
-def latent_bank(model, folder: Path, count: int, seed: int, groups, device):
+def latent_bank(model, folder: Path, count: int, seed: int, groups, often, device):
     """(moments float16 [count, 2*C, h, w], captions [count][CAPTIONS_PER_PICTURE]), made once and kept."""
     moments_file, captions_file = folder / "moments.npy", folder / "captions.json"
     if not captions_file.exists():
         moments, texts = [], []
-        for pictures, scenes in render_bank(count, seed, groups):
+        for pictures, scenes in render_bank(count, seed, groups, often=often):
             with torch.no_grad(), mixed_precision(device):
                 batches = [to_pixels(p, device) for p in np.array_split(pictures, 10)]
                 parts = [model.first_stage_model.encode(x).parameters for x in batches]
@@ -73,6 +73,8 @@ def main() -> None:
     flags.add_argument("--scale_factor", type=float, required=True, help="as pretrain.autoencoder printed it")
     flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",
                        help=f"emoji groups to train on, more often if named more often; of: {', '.join(GROUPS)}")
+    flags.add_argument("--often", type=Path, help="file of concept names, a line each, to show three times as often as "
+                       "others")
     flags.add_argument("--start", type=Path, help="checkpoint whose UNet and text transformer to start from; what it "
                        "lacks starts new")
     flags.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for guidance")
@@ -90,7 +92,8 @@ def main() -> None:
     model = model.to(device).eval()
     trained = torch.nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
     ema = LitEma(trained, opt.ema)
-    moments, texts = latent_bank(model, opt.run / "bank", opt.pictures, opt.seed, tuple(opt.groups), device)
+    often = frozenset(opt.often.read_text(encoding="utf-8").splitlines() if opt.often else ())
+    moments, texts = latent_bank(model, opt.run / "bank", opt.pictures, opt.seed, tuple(opt.groups), often, device)
     tknz_fn = model.cond_stage_model.tknz_fn
     tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
     nothing = tknz_fn("")[0]

@@ -116,11 +116,11 @@ def glyph(emoji: str) -> Image.Image:
 def random_scene(rng: random.Random, concepts: list[Concept]) -> Scene:
     colour = rng.choice(list(COLOURS))
     concept, layout = rng.choice(concepts), rng.random()
-    if layout < 0.20:
+    if layout < 0.28:
         return Scene((concept, rng.choice(concepts)), colour)
-    if layout < 0.30:
+    if layout < 0.37:
         return Scene((concept,), colour, count=rng.choice((2, 3, 4)))
-    if layout < 0.38:
+    if layout < 0.44:
         return Scene((concept,), colour, tint=rng.choice([c for c in COLOURS if c != colour]))
     return Scene((concept,), colour, size=rng.choices(("", "small", "big"), (0.8, 0.1, 0.1))[0])
 

@@ -81,19 +81,19 @@ def test_a_prompts_keys_and_values_are_computed_once(small_model):
 
 def test_solvers_agree_in_the_limit(emoji_model):
     """On a trained model many steps of any solver lead to the same picture; few steps of DPM-Solver++ come nearer to
-    it than few steps of DDIM."""
-    model = emoji_model
+    it than few steps of DDIM, over several pictures (a single one may go either way)."""
+    model, count = emoji_model, 3
     shape = (model.channels, model.image_size, model.image_size)
     cond, uncond = model.get_learned_conditioning(["a red apple on a blue background", ""]).detach().split(1)
-    x_T = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    cond, uncond = cond.expand(count, -1, -1), uncond.expand(count, -1, -1)
+    x_T = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
 
     def latents(sampler, steps):
-        return sampler(model).sample(steps, 1, shape, cond, x_T=x_T, verbose=False, unconditional_guidance_scale=2.0,
-                                     unconditional_conditioning=uncond)[0]
+        return sampler(model).sample(steps, count, shape, cond, x_T=x_T, verbose=False,
+                                     unconditional_guidance_scale=2.0, unconditional_conditioning=uncond)[0]
 
-    limit = latents(DDIMSampler, 250)
-    error = {name: float((latents(s, n) - limit).norm() / limit.norm()) for name, s, n in (
-        ("plms", PLMSSampler, 50), ("dpm many", DPMSolverSampler, 100), ("dpm", DPMSolverSampler, 20),
-        ("ddim", DDIMSampler, 20))}
-    assert error["plms"] < 0.15 and error["dpm many"] < 0.15, error
-    assert error["dpm"] < error["ddim"], error
+    limit = latents(PLMSSampler, 40)
+    error = {(s, n): float((latents(s, n) - limit).norm() / limit.norm()) for s, n in (
+        (DDIMSampler, 80), (DPMSolverSampler, 30), (DPMSolverSampler, 10), (DDIMSampler, 10))}
+    assert error[DDIMSampler, 80] < 0.15 and error[DPMSolverSampler, 30] < 0.15, error
+    assert error[DPMSolverSampler, 10] < error[DDIMSampler, 10], error

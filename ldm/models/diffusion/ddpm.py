@@ -170,11 +170,12 @@ class LatentDiffusion(DDPM):
         cond_stage_key: str = "caption",         # batch entry that holds prompts
         scale_factor: float = 1.0,               # latents times this have a deviation of about one
         embedding_reg_weight: float = 0.0,       # weight of the vectors' distance to their start
+        guidance_scale: float = 5.0,             # to draw with, unless told otherwise
         **kwargs,                                # see DDPM
     ):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
-        self.embedding_reg_weight = embedding_reg_weight
+        self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
         self.first_stage_model = instantiate_from_config(first_stage_config)
         self.cond_stage_model = instantiate_from_config(cond_stage_config)
         self.requires_grad_(False)
@@ -292,12 +293,13 @@ class LatentDiffusion(DDPM):
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def log_images(self, batch, N: int = 4, ddim_steps: int = 20, unconditional_guidance_scale: float = 5.0,
+    def log_images(self, batch, N: int = 4, ddim_steps: int = 20, unconditional_guidance_scale: float | None = None,
                    sample: bool = True):
         """Pictures to look at, each [n, 3, H, W] in about [-1, 1]: `inputs`, `reconstruction`, and, for the batch's
         prompts, `samples` without guidance and `samples_scaled` with it, both from the same noise."""
         images = batch[self.first_stage_key][:N].permute(0, 3, 1, 2).to(self.device)
         n = len(images)
+        guided = self.guidance_scale if unconditional_guidance_scale is None else unconditional_guidance_scale
         log = {"inputs": images, "reconstruction": self.decode_first_stage(
             self.scale_factor * self.encode_first_stage(images).mode())}
         if sample:
@@ -307,7 +309,7 @@ class LatentDiffusion(DDPM):
             with self.ema_scope():
                 cond = self.get_learned_conditioning(list(batch[self.cond_stage_key][:n]))
                 uncond = self.get_learned_conditioning([""] * n)
-                for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
+                for name, scale in (("samples", 1.0), ("samples_scaled", guided)):
                     z, _ = sampler.sample(ddim_steps, n, shape, cond, x_T=x_T, verbose=False,
                                           unconditional_guidance_scale=scale, unconditional_conditioning=uncond)
                     log[name] = self.decode_first_stage(z)
