@@ -32,7 +32,8 @@ from pretrain.world import COLOURS, with_article
 from txt2img import sample_prompt
 
 RULER = ROOT / "models/clip/emoji"
-CONFIG = ROOT / "configs/emoji/finetune.yaml"
+CONFIGS = {None: ROOT / "configs/emoji/finetune.yaml", "v1": ROOT / "configs/emoji/finetune-v1.yaml",
+           "v2": ROOT / "configs/emoji/finetune-v2.yaml"}
 PARTS = ("seen", "heldout", "initword", "ceiling")
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 
@@ -92,7 +93,7 @@ class Suite:
         self.model = load_checked_model(opt)
         self.ruler = CLIPEvaluator(str(RULER))
         self.references = read_tensors(RULER / "concepts.safetensors")["features"].float()
-        self.concepts = json.loads((RULER / "concepts.json").read_text())
+        self.concepts = json.loads((RULER / "concepts.json").read_text(encoding="utf-8"))
         self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
         self.by_slug = {c["slug"]: c for c in self.concepts}
 
@@ -104,7 +105,7 @@ class Suite:
             raise UserError(f"{root}: no folder here is named like a held-out concept")
         if unknown := set(self.opt.concepts or ()) - set(folders):
             raise UserError(f"{', '.join(sorted(unknown))}: not among the held-out concepts in {root}")
-        return [folders[name] for name in self.opt.concepts or folders]
+        return [folders[name] for name in self.opt.concepts or folders][: 2 if self.opt.quick else None]
 
     def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
         """One picture for each prompt; the seeds follow each other."""
@@ -140,31 +141,33 @@ class Suite:
     def learn(self, folder: Path, init_word: str, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
         """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
         did: its embedding file."""
-        runs = self.opt.out / name
-        found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
-        if not found:
-            arguments = ["--base", CONFIG, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name,
-                         "-l", runs, "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
-                         "lightning.callbacks.image_logger.params.disabled=true", *self.opt.override, *overrides]
+        runs, run = self.opt.out / name, f"{'?' * len('2026-01-01T00-00-00')}_{folder.name}"
+        if not (done := sorted(runs.glob(f"{run}/learned"))):
+            arguments = ["--base", CONFIGS[self.opt.variant], "-t", "--actual_resume", self.opt.ckpt_path,
+                         "--name", folder.name, "-l", runs, "--datadir_in_name", "false", "--data_root", folder,
+                         "--init_word", init_word, "lightning.callbacks.image_logger.params.disabled=true",
+                         *self.opt.override, *overrides]
             train_new.main([str(a) for a in arguments], VARIANTS.get(self.opt.variant))
-            found = sorted(runs.glob(f"*_{folder.name}/checkpoints/embeddings.pt"))
-        return found[-1]
+            done = [max(runs.glob(run)) / "learned"]
+            done[0].touch()  # a run that was killed has embeddings too, but not this
+        return done[-1].parent / "checkpoints/embeddings.pt"
 
-    def judge(self, word: str, concept: dict, training: list[Image.Image]) -> dict[str, list]:
-        """What prompts with the word draw, against the concept and its training pictures; and the pictures."""
+    def judge(self, word: str, concept: dict, training: list[Image.Image], plain: int = 4) -> dict[str, list]:
+        """What prompts with the word draw, against the concept and its training pictures; and the pictures, plain of
+        them of the word alone."""
         target, copies = self.index[concept["name"]], 2 if self.opt.quick else 4
         colours = random.Random(concept["name"]).sample(list(COLOURS), copies)
         things = random.Random(concept["name"]).sample(COMPANIONS, copies)
-        plain = self.draw([f"a photo of a {word}"] * copies)
+        alone = self.draw([f"a photo of a {word}"] * (copies if self.opt.quick else plain))
         edits = self.draw([f"a {word} on {with_article(c)} background" for c in colours])
         pairs = self.draw([f"a {word} and {with_article(t)}" for t in things])
-        rank = self.ranks(plain, [target] * copies)
+        rank = self.ranks(alone, [target] * len(alone))
         return {
             "top1": list(rank < 1), "top5": list(rank < 5),
-            "clip_i": self.ruler.img_to_img_similarity(training, plain).tolist(),
+            "clip_i": self.ruler.img_to_img_similarity(training, alone).tolist(),
             "background": [background(p) == c for p, c in zip(edits, colours, strict=True)],
             "both": both_right(self.ruler, pairs, self.references, [[target, self.index[t]] for t in things]),
-            "pictures": [*plain, *edits, *pairs],
+            "pictures": [*alone, *edits, *pairs],
         }
 
     def words(self, folders: list[Path], parts: tuple[str, ...] = ("heldout", "initword")) -> dict:
@@ -177,7 +180,7 @@ class Suite:
             for title in parts:
                 word = "*" if title == "heldout" else concept["kind"]
                 if title == "heldout":
-                    self.model.embedding_manager.load(self.learn(folder, concept["kind"]))
+                    self.model.embedding_manager.load(self.learn(folder, self.opt.init_word or concept["kind"]))
                 found = self.judge(word, concept, training)
                 rows.append((f"{title}: {word}", found.pop("pictures")))
                 for name, values in found.items():
@@ -197,8 +200,10 @@ def suite_flags(parser: CommandParser, out: str) -> CommandParser:
     parser.add_argument("--concepts", nargs="+", help="folders in --data_root; default: all held-out concepts there")
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
                         "are there are not learned again")
+    parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
     parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
     parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    parser.add_argument("--init_word", help="start all words from this one; default: the kind that each concept is of")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
     return model_flags(parser)
@@ -208,16 +213,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(description="Measure the embedded model: words it knows, and words it learns.",
                            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
-    parser.add_argument("--quick", action="store_true", help="a few concepts only")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     suite = Suite(opt)
-    folders = suite.held_out_folders()
-    report = {}
-    if "seen" in opt.parts:
-        report |= suite.seen()
-    if words := [part for part in ("heldout", "initword") if part in opt.parts]:
-        report |= suite.words(folders[:2] if opt.quick else folders, words)
+    words = [part for part in ("heldout", "initword") if part in opt.parts]
+    folders = suite.held_out_folders() if words else []  # first: a wrong name must not cost minutes
+    report = suite.seen() if "seen" in opt.parts else {}
+    if words:
+        report |= suite.words(folders, words)
     if "ceiling" in opt.parts:
         report |= ceiling()
     print_report(report, opt.json)

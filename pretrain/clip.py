@@ -114,8 +114,8 @@ def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
     features = F.normalize(features, dim=1)
     write_tensors(out / "concepts.safetensors", {"features": features.half()})
     write_bytes(out / "concepts.json", json.dumps(
-        [{"name": c.name, "slug": c.slug, "kind": c.kind, "group": c.group, "held_out": c in unseen}
-         for c in all_concepts()], indent=0).encode())
+        [{"name": c.name, "name_ko": c.name_ko, "slug": c.slug, "kind": c.kind, "group": c.group,
+          "held_out": c in unseen} for c in all_concepts()], indent=0, ensure_ascii=False).encode())
     quality = ruler_quality(evaluator, features)
     write_bytes(out / "quality.json", json.dumps(quality, indent=1).encode())
     print(json.dumps(quality, indent=1))

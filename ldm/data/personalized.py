@@ -87,6 +87,7 @@ class PersonalizedBase(Dataset):
         center_crop: bool = False,            # cut to a square before resizing; otherwise the picture is squeezed
         mixing_prob: float = 0.25,            # how often the single picture is named
         coarse_class_text: str | None = None, # goes before the placeholder: "dog" gives "a photo of a dog *"
+        templates: list[str] | None = None,   # prompts with {} where the word goes; default: the class's own
         skip_bad_images: bool = False,        # leave unreadable files out instead of stopping
         seed: int = 0,
     ):
@@ -117,6 +118,9 @@ class PersonalizedBase(Dataset):
         self.repeats, self.flip_p, self.seed = repeats, flip_p, f"{seed}/{set}"
         self.shape = f"{size}{' cropped' * center_crop}"
         self.per_image_tokens, self.mixing_prob = per_image_tokens, mixing_prob
+        self.templates = tuple(templates or self.templates)
+        if wrong := [t for t in self.templates if t.count("{}") != 1]:
+            raise UserError(f"templates: {wrong[0]!r} must have {{}} once, where the word goes")
         self.word = f"{coarse_class_text} {placeholder_token}" if coarse_class_text else placeholder_token
 
     def __len__(self) -> int:

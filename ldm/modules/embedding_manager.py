@@ -136,6 +136,13 @@ class EmbeddingManager(nn.Module):
             self._warn_if_cut(tokens, {t: len(v) for t, v in vectors.items()})
         return torch.stack(rows)
 
+    def learned_positions(self, tokenized_text: torch.Tensor) -> torch.Tensor:
+        """bool [B, N] on the CPU: where learned vectors go into prompts of token ids [B, N]."""
+        lengths = {int(token): len(self.active_vectors(p)) for p, token in self.string_to_token_dict.items()}
+        rows = [[t in lengths for t in tokens for _ in range(lengths.get(t, 1))][: len(tokens)]
+                for tokens in tokenized_text.tolist()]
+        return torch.tensor(rows)
+
     def _warn_if_cut(self, tokens: list[int], lengths: dict[int, int]) -> None:
         tokenizer = self.embedder.tknz_fn.tokenizer
         ends = torch.tensor([lengths.get(t, 1) for t in tokens]).cumsum(0).tolist()

@@ -87,7 +87,7 @@ def test_gallery_and_evaluation_of_words_already_learned(quick, tmp_path):
     gallery.main(["--concepts", name, "--out", str(folder), "--picture", str(tmp_path / "gallery.png")])
     assert sorted(folder.glob("runs/*")) == runs, "it learned again what was there"
     width, height = Image.open(tmp_path / "gallery.png").size
-    assert width == 100 * (3 + 5) and height == 40 + 100
+    assert width == 100 * (3 + 5) and height == 46 + 100
     word = next(folder.glob(f"runs/*_{name}/checkpoints/embeddings.pt"))
     evaluate.main(["--embedding_path", str(word), "--data_root", str(ROOT / "dataset" / name), "--n_samples", "1",
                    "--ddim_steps", "8", "--out", str(tmp_path)])

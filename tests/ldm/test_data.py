@@ -143,3 +143,10 @@ def test_data_module(folder):
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (2, 8, 8, 3) and batch["position"].tolist() == [0, 1]
     assert len(data.val_dataloader()) == 150 and data.test_dataloader() == []
+
+
+def test_templates_of_the_config(folder):
+    data = PersonalizedBase(folder, size=16, templates=["the {} here", "{}"])
+    assert {data[p]["caption"] for p in range(40)} == {"the * here", "*"}
+    with pytest.raises(UserError, match="no word"):
+        PersonalizedBase(folder, size=16, templates=["no word"])

@@ -15,7 +15,8 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("config", [
     "txt2img-1p4B-finetune.yaml", "txt2img-1p4B-finetune_style.yaml", "txt2img-1p4B-eval.yaml",
-    "txt2img-1p4B-eval_with_tokens.yaml", "txt2img-1p4B-finetune-v1.yaml", "txt2img-1p4B-eval-v1.yaml"])
+    "txt2img-1p4B-eval_with_tokens.yaml", "txt2img-1p4B-finetune-v1.yaml", "txt2img-1p4B-eval-v1.yaml",
+    "txt2img-1p4B-finetune-v2.yaml", "txt2img-1p4B-eval-v2.yaml"])
 def test_names_and_shapes_of_the_published_model(config):
     published = json.loads((ROOT / "tests/golden/text2img-large.keys.json").read_text())
     with torch.device("meta"):
@@ -41,6 +42,15 @@ def test_only_the_placeholder_is_trained(small_model):
     assert changed == ["embedding_manager.string_to_param_dict.*"]
     assert all(p.grad is None for p in model.parameters() if p is not vectors)
     assert sum(len(g["params"]) for g in optimizer.param_groups) == 1
+
+
+def test_timesteps_come_from_the_range_asked_for(small_model, monkeypatch):
+    seen, p_losses = [], small_model.p_losses
+    monkeypatch.setattr(small_model, "p_losses", lambda x, c, t: (seen.append(t), p_losses(x, c, t))[1])
+    z = torch.zeros(64, small_model.channels, small_model.image_size, small_model.image_size)
+    small_model.timestep_range = (3, 5)
+    small_model(z, ["*"] * 64)
+    assert set(seen[0].tolist()) == {3, 4}
 
 
 def test_frozen_parts_stay_in_eval_mode(small_model):

@@ -81,19 +81,17 @@ def test_a_prompts_keys_and_values_are_computed_once(small_model):
 
 def test_solvers_agree_in_the_limit(emoji_model):
     """On a trained model many steps of any solver lead to the same picture; few steps of DPM-Solver++ come nearer to
-    it than few steps of DDIM, over several pictures (a single one may go either way)."""
+    it than few steps of DDIM. Without guidance, which can tip a picture from one course to another."""
     model, count = emoji_model, 3
     shape = (model.channels, model.image_size, model.image_size)
-    cond, uncond = model.get_learned_conditioning(["a red apple on a blue background", ""]).detach().split(1)
-    cond, uncond = cond.expand(count, -1, -1), uncond.expand(count, -1, -1)
+    cond = model.get_learned_conditioning(["a red apple on a blue background"] * count).detach()
     x_T = torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
 
     def latents(sampler, steps):
-        return sampler(model).sample(steps, count, shape, cond, x_T=x_T, verbose=False,
-                                     unconditional_guidance_scale=2.0, unconditional_conditioning=uncond)[0]
+        return sampler(model).sample(steps, count, shape, cond, x_T=x_T, verbose=False)[0]
 
     limit = latents(PLMSSampler, 40)
     error = {(s, n): float((latents(s, n) - limit).norm() / limit.norm()) for s, n in (
         (DDIMSampler, 80), (DPMSolverSampler, 30), (DPMSolverSampler, 10), (DDIMSampler, 10))}
-    assert error[DDIMSampler, 80] < 0.15 and error[DPMSolverSampler, 30] < 0.15, error
+    assert error[DDIMSampler, 80] < 0.06 and error[DPMSolverSampler, 30] < 0.06, error
     assert error[DPMSolverSampler, 10] < error[DDIMSampler, 10], error

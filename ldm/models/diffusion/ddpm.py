@@ -171,11 +171,13 @@ class LatentDiffusion(DDPM):
         scale_factor: float = 1.0,               # latents times this have a deviation of about one
         embedding_reg_weight: float = 0.0,       # weight of the vectors' distance to their start
         guidance_scale: float = 5.0,             # to draw with, unless told otherwise
+        timestep_range: tuple | None = None,     # (first, end) of the timesteps trained on; None: all
         **kwargs,                                # see DDPM
     ):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
+        self.timestep_range = tuple(timestep_range or (0, self.num_timesteps))
         self.first_stage_model = instantiate_from_config(first_stage_config)
         self.cond_stage_model = instantiate_from_config(cond_stage_config)
         self.requires_grad_(False)
@@ -245,7 +247,7 @@ class LatentDiffusion(DDPM):
 
     def forward(self, x, c: list[str]):
         """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps."""
-        t = torch.randint(0, self.num_timesteps, (x.shape[0],), device=x.device)
+        t = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device)
         return self.p_losses(x, self.get_learned_conditioning(list(c)), t)
 
     def p_losses(self, x_start, cond, t, noise=None):
