@@ -21,8 +21,10 @@ FORMS = {
     "v1": (),
     "adapter_only": (f"{MANAGER}.n_layer=0",),
     "transformer_only": (f"{MANAGER}.bottleneck=0",),
-    "without_preservation": ("model.params.preservation_weight=0",),
+    "everywhere": (f"{MANAGER}.everywhere=true",),
+    "everywhere_without_preservation": (f"{MANAGER}.everywhere=true", "model.params.preservation_weight=0"),
 }
+PLAIN = 16  # pictures of a word alone: more than in the report card, since differences are small
 MEASURES = ("top1", "top5", "clip_i", "background", "both")
 ORDINARY = ("a photo of a red apple", "a tiger on a green background", "a banana on a purple background",
             "two lemons on a black background", "a penguin and a hamburger")
@@ -40,10 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
     for folder in tqdm(base.held_out_folders(), desc="held-out concepts"):
         concept, training = base.by_slug[folder.name], [open_image(path) for path in find_images(folder)]
         base.model.embedding_manager.load(base.learn(folder, concept["kind"]))
-        without = base.judge("*", concept, training)
+        without = base.judge("*", concept, training, PLAIN)
         for form in opt.forms:
             v1.model.embedding_manager.load(v1.learn(folder, concept["kind"], FORMS[form], form))
-            found = v1.judge("*", concept, training)
+            found = v1.judge("*", concept, training, PLAIN)
             for measure in MEASURES:
                 difference = np.mean(found[measure]) - np.mean(without[measure])
                 differences.setdefault(f"{form}_minus_base/{measure}", []).append(float(difference))

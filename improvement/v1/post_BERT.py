@@ -54,16 +54,32 @@ class PostBERT(nn.Module):
 class PostBERTManager(EmbeddingManager):
     """An embedding manager that also keeps what is learned behind the text encoder; one file carries both."""
 
-    def __init__(self, embedder: nn.Module, bottleneck: int = 64, n_layer: int = 1, **kwargs):
-        self._sizes = {"bottleneck": bottleneck, "n_layer": n_layer}
+    def __init__(
+        self,
+        embedder: nn.Module,
+        bottleneck: int = 64,         # width of the adapter; 0: none
+        n_layer: int = 1,             # transformer layers behind it
+        everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
+        **kwargs,                     # see EmbeddingManager
+    ):
+        self._sizes, self.everywhere = {"bottleneck": bottleneck, "n_layer": n_layer}, everywhere
         super().__init__(embedder, **kwargs)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
         self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.transformer.token_emb.weight.device)
 
+    def refine(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Features [B, N, dim] of prompts of tokens [B, N] -> features, by default with the learned layers' output at
+        the learned words and nothing else changed: prompts without them stay what they are, bit for bit."""
+        refined = self.post_bert(features)
+        if self.everywhere:
+            return refined
+        return torch.where(self.learned_positions(tokens).to(features.device)[..., None], refined, features)
+
     def companions(self) -> dict:
-        return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()}}
+        return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()},
+                "post_BERT_everywhere": self.everywhere}
 
     def load_companions(self, path: str | Path, content: dict) -> None:
         """Take the adapter of a file, whatever its sizes. Raises UserError where there is none."""
@@ -74,6 +90,7 @@ class PostBERTManager(EmbeddingManager):
         down = state.get("adapter.down.weight")
         layers = {n.split(".")[2] for n in state if n.startswith("transformer.layers.")}
         self._sizes = {"bottleneck": 0 if down is None else len(down), "n_layer": len(layers) // 2}
+        self.everywhere = bool(content.get("post_BERT_everywhere", False))
         post_bert = PostBERT(self.dim, **self._sizes)
         try:
             post_bert.load_state_dict(state)
@@ -85,15 +102,21 @@ class PostBERTManager(EmbeddingManager):
 class PostBERTDiffusion(LatentDiffusion):
     """Latent diffusion whose prompts' features pass the learned layers of a PostBERTManager on their way to the UNet.
 
-    A preservation term keeps the features of prompts without the word where they were.
+    Where these change the features of all tokens, a preservation term keeps prompts without the word where they were.
     """
 
-    def __init__(self, preservation_weight: float = 1.0, post_learning_rate: float = 1e-3, **kwargs):
+    def __init__(
+        self,
+        preservation_weight: float = 1.0,    # of the preservation term
+        post_learning_rate: float = 2e-4,    # of the layers
+        **kwargs,                            # see LatentDiffusion
+    ):
         super().__init__(**kwargs)
         self.preservation_weight, self.post_learning_rate = preservation_weight, post_learning_rate
 
     def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
-        return self.embedding_manager.post_bert(super().get_learned_conditioning(c))
+        tokens = self.cond_stage_model.tokenize(c, self.embedding_manager.string_to_token_dict)
+        return self.embedding_manager.refine(super().get_learned_conditioning(c), tokens)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [*super().trainable_parameters(), *self.embedding_manager.post_bert.parameters()]
@@ -122,7 +145,7 @@ class PostBERTDiffusion(LatentDiffusion):
 
     def forward(self, x, c: list[str]):
         loss, parts = super().forward(x, c)
-        if self.preservation_weight > 0:
+        if self.preservation_weight > 0 and self.embedding_manager.everywhere:
             stage = "train" if self.training else "val"
             parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))
             loss = loss + self.preservation_weight * parts[f"{stage}/loss_preservation"]

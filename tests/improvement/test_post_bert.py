@@ -11,6 +11,7 @@ import train_new
 import train_new_v1
 import txt2img
 import txt2img_v1
+from check import check_placeholder
 from improvement.v1.post_BERT import CONFIG, PostBERT
 from tests.conftest import EMOJI, GOLDEN, assert_one_line_error, run_main
 from tests.test_train_new import QUICK, flags, learned, only_run
@@ -36,8 +37,19 @@ def test_at_first_it_is_the_base_model(small_model):
     model.embedding_manager.string_to_token_dict = small_model.embedding_manager.string_to_token_dict
     base = small_model.get_learned_conditioning(PROMPTS)
     assert torch.equal(model.get_learned_conditioning(PROMPTS), base)
+    model.embedding_manager.everywhere = True
+    assert torch.equal(model.get_learned_conditioning(PROMPTS), base)
+
+
+def test_only_the_words_own_features_change():
+    model = v1_model(personalization_config={"params": {"num_vectors_per_token": 2}})
+    before = model.get_learned_conditioning(PROMPTS)
     disturb(model)
-    assert not torch.allclose(model.get_learned_conditioning(PROMPTS), base, atol=0.01)
+    changed = (model.get_learned_conditioning(PROMPTS) != before).any(dim=-1)
+    assert changed[0].nonzero()[:, 0].tolist() == [5, 6], "[CLS] a photo of a * *"
+    assert not changed[1:].any(), "prompts without the word are what they were, bit for bit"
+    model.embedding_manager.everywhere = True
+    assert (model.get_learned_conditioning(PROMPTS) != before).any(dim=-1).all()
 
 
 @pytest.mark.parametrize("sizes", [{"bottleneck": 8, "n_layer": 0}, {"bottleneck": 0, "n_layer": 1},
@@ -67,7 +79,7 @@ def test_words_and_layers_are_trained_and_nothing_else():
 
 
 def test_preservation_asks_for_prompts_without_the_word():
-    model = v1_model()
+    model = v1_model(personalization_config={"params": {"everywhere": True}})
     tokens = model.ordinary_prompts(["a photo of a *", "the *"])
     star = int(model.embedding_manager.string_to_token_dict["*"])
     given = model.cond_stage_model.tknz_fn(["a photo of a *", "the *", ""])
@@ -81,10 +93,14 @@ def test_preservation_asks_for_prompts_without_the_word():
         model.preservation_loss(["a *"]).backward()
         optimizer.step()
     assert float(model.preservation_loss(["a *"]).detach()) < 0.5 * float(loss.detach())
+    z = torch.zeros(1, model.channels, model.image_size, model.image_size)
+    assert "val/loss_preservation" in model(z, ["a *"])[1]
+    model.embedding_manager.everywhere = False
+    assert "val/loss_preservation" not in model(z, ["a *"])[1], "there is nothing to preserve"
 
 
 def test_one_file_carries_word_and_layers(tmp_path, small_model):
-    model = v1_model(personalization_config={"params": {"bottleneck": 24, "n_layer": 2}})
+    model = v1_model(personalization_config={"params": {"bottleneck": 24, "n_layer": 2, "everywhere": True}})
     disturb(model)
     model.embedding_manager.save(tmp_path / "embeddings.pt")
     other = v1_model()
@@ -99,7 +115,8 @@ def test_one_file_carries_word_and_layers(tmp_path, small_model):
 
 
 def test_command_lines(tmp_path):
-    result = run_main(train_new_v1.main, *flags(tmp_path / "v1"), "-t", "lightning.trainer.max_steps=2", *QUICK)
+    result = run_main(train_new_v1.main, *flags(tmp_path / "v1", base="configs/emoji/finetune-v1.yaml"), "-t",
+                      "lightning.trainer.max_steps=2", *QUICK)
     assert result.status == 0, result.err
     folder = only_run(tmp_path / "v1")
     word = folder / "checkpoints/embeddings.pt"
@@ -109,6 +126,9 @@ def test_command_lines(tmp_path):
     sample = ("--ckpt_path", EMOJI, "--ddim_steps", 2, "--n_samples", 1, "--outdir", tmp_path / "out")
     assert run_main(txt2img_v1.main, "--embedding_path", word, *sample).status == 0
     assert list((tmp_path / "out").glob("*.png"))
+    looked = run_main(check_placeholder.main, word, "--prompt", "a photo of a *", "--variant", "v1")
+    assert looked.status == 0 and "1 vectors go in" in looked.out, looked.err
+    assert_one_line_error(run_main(check_placeholder.main, word), "txt2img_v1.py")
     assert_one_line_error(run_main(txt2img.main, "--embedding_path", word, *sample), "txt2img_v1.py")
     assert_one_line_error(run_main(txt2img_v1.main, "--embedding_path",
                                    "logs/example_green_apple/checkpoints/embeddings.pt", *sample), "txt2img.py")
