@@ -6,15 +6,30 @@ With the published 1.45 B config this stands in for the published checkpoint whe
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
 
+from improvement.v2.aligner import Aligner, save_aligner
 from ldm.cli import CommandParser, run_command
-from load import instantiate_from_config, load_config
+from load import ROOT, instantiate_from_config, load_config
+
+
+def write_multilingual(folder: Path, text_encoder: torch.nn.Module) -> None:
+    """Random weights of xlm-roberta-base's size with the embedded model's vocabulary, and an aligner from there to the
+    text encoder."""
+    encoder = XLMRobertaModel(XLMRobertaConfig(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1))
+    encoder.half().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(ROOT / "models/multilingual/emoji").save_pretrained(folder)
+    token_dim = text_encoder.transformer.token_emb.embedding_dim
+    save_aligner(Aligner(2 * encoder.config.hidden_size, token_dim, text_encoder.transformer.max_seq_len),
+                 folder / "aligner.pt")
 
 
 def main() -> None:
     parser = CommandParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
+    parser.add_argument("--multilingual", type=Path, metavar="FOLDER", help="write a stand-in for xlm-roberta-base and "
+                        "an aligner there too")
     parser.add_argument("--seed", type=int, default=0)
     opt = parser.parse_args()
     torch.manual_seed(opt.seed)
@@ -22,6 +37,8 @@ def main() -> None:
     for parameter in model.parameters():
         if not parameter.any():  # branches that start at zero would do no work
             torch.nn.init.normal_(parameter, std=0.02)
+    if opt.multilingual:
+        write_multilingual(opt.multilingual, model.cond_stage_model)
     opt.out.parent.mkdir(parents=True, exist_ok=True)
     # straight to the file: a second copy in memory would not fit beside the model on a small machine
     torch.save({"state_dict": {n: v for n, v in model.state_dict().items()

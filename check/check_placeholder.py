@@ -31,15 +31,14 @@ def print_slots(encoder, manager, prompt: str, table: torch.Tensor) -> None:
     """What v2's aligner says in each slot of the English prompt."""
     embedder, aligner = encoder.front
     reading = embedder([prompt], list(manager.string_to_token_dict))
-    points, logits = (x[0] for x in aligner(reading, table))
-    tokens = encoder.tokenize(prompt, manager.string_to_token_dict)[0].tolist()
-    names = encoder.tknz_fn.tokenizer.convert_ids_to_tokens(tokens)
-    choices = logits.argmax(dim=-1) - len(table)
+    choices = aligner.choose(reading, table, encoder.tknz_fn.tokenizer.sep_token_id)
+    points = aligner(reading, table, choices[:, :-1])[0][0]
     rows = []
-    for slot in range(names.index("[PAD]") if "[PAD]" in names else len(names)):
-        sign = reading.signs[0].get(int(choices[slot]))
+    for slot, choice in enumerate(choices[0].tolist()):
+        sign = reading.signs[0].get(choice - len(table))
+        token = sign or encoder.tknz_fn.tokenizer.convert_ids_to_tokens(choice)
         says = f"points at {sign}" if sign else nearest_words(points[slot], table, encoder.tknz_fn, 3)
-        rows.append((slot, names[slot], says))
+        rows.append((slot, token, says))
     print_table(("slot", "token", "nearest words by cosine"), rows)
 
 

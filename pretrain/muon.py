@@ -35,7 +35,12 @@ class Muon(torch.optim.Optimizer):
         self.whitenings: dict[tuple[int, int], torch.Tensor] = {}
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure=None):
+        """One update; closure, if given, computes loss and gradients first, as for any optimizer of PyTorch."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list] = {}
             for p in group["params"]:
@@ -60,6 +65,7 @@ class Muon(torch.optim.Optimizer):
                 for (p, _), step in zip(pairs, x.mT if rows > columns else x, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(step.reshape(p.shape), alpha=-group["lr"])
         self.steps += 1
+        return loss
 
 
 def muon_and_adam(module: torch.nn.Module, lr: float) -> list[torch.optim.Optimizer]:

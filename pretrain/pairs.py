@@ -8,7 +8,10 @@ import argparse
 import csv
 import io
 import random
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ldm.cli import CommandParser, run_command
 from ldm.serialization import write_bytes
@@ -49,51 +52,78 @@ def ends_in_consonant(word: str) -> bool:
     return 0 <= code < 11172 and code % 28 > 0
 
 
-def random_noun(rng: random.Random) -> tuple[str, str]:
-    """A thing's name in Korean and English; now and then a kind of thing, or the sign of a learned word."""
+class Sentence(NamedTuple):
+    """What is said of a thing or two, in both languages."""
+
+    ko: str
+    en: str
+    things: tuple[str, ...]  # English names, without articles
+    count: int
+    colour: str  # of the background; "" if it goes unsaid
+    tint: str = ""  # a colour that the thing is painted with
+
+
+def unseen(ko: str) -> bool:
+    """Whether a Korean sentence is one of the tenth that no file of pairs has, to measure with."""
+    return zlib.crc32(ko.encode()) % 10 == 0
+
+
+def random_noun(rng: random.Random, things: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """One of things (Korean, English); now and then a kind of thing, or the sign of a learned word."""
     draw = rng.random()
     if draw < 0.2:
         return (rng.choices(SIGNS, (2, 1))[0],) * 2
-    if draw < 0.25:
-        return rng.choice(list(KINDS.items()))
-    concept = rng.choice(all_concepts())
-    return concept.name_ko, concept.name
+    return rng.choice(list(KINDS.items()) if draw < 0.25 else things)
 
 
-def random_pair(rng: random.Random) -> tuple[str, str]:
-    """A Korean sentence and its English one."""
-    (ko, en), layout = random_noun(rng), rng.random()
-    colour = rng.choice(list(COLOURS))
-    template = rng.choice(WITH_COLOUR if rng.random() < 0.7 else PLAIN)
+def random_sentence(rng: random.Random, things: Sequence[tuple[str, str]], noun: tuple[str, str]) -> Sentence:
+    """Something said of a noun (Korean, English), perhaps beside one of things."""
+    (ko, en), layout = noun, rng.random()
+    said_of, count, tint, colour = (en,), 1, "", rng.choice(list(COLOURS))
+    with_colour = rng.random() < 0.7
+    template = rng.choice(WITH_COLOUR if with_colour else PLAIN)
+    said = colour if with_colour else ""
     if rng.random() < 0.08:  # a Korean word in an English sentence
-        return (template[1].format(x=ko, c=with_article(colour)),
-                template[1].format(x=with_article(en), c=with_article(colour)))
+        mixed, english = (template[1].format(x=x, c=with_article(colour)) for x in (ko, with_article(en)))
+        return Sentence(mixed, english, said_of, count, said)
     if layout < 0.25:
-        ko2, en2 = random_noun(rng)
-        things = f"{ko}{'과' if ends_in_consonant(ko) else rng.choice(('와', '랑'))} {ko2}"
-        ko, en = things, f"{with_article(en)} and {with_article(en2)}"
+        ko2, en2 = random_noun(rng, things)
+        ko = f"{ko}{'과' if ends_in_consonant(ko) else rng.choice(('와', '랑'))} {ko2}"
+        said_of, en = (en, en2), f"{with_article(en)} and {with_article(en2)}"
     elif layout < 0.40:
         count = rng.choice((2, 3, 4))
         ko, en = ko + COUNTS[count][1], f"{COUNTS[count][0]} {en if en in SIGNS else plural(en)}"
     else:
         size = rng.choices(list(SIZES), (0.1, 0.8, 0.1))[0]
-        ko, en = f"{SIZES[size][2]} {ko}".strip(), with_article(f"{size} {en}".strip())
+        tint = rng.choice(list(COLOURS)) if rng.random() < 0.15 else ""
+        ko = " ".join(filter(None, (SIZES[size][2], tint and COLOURS[tint][1], ko)))
+        en = with_article(" ".join(filter(None, (size, tint, en))))
     subject = ko + ("이" if ends_in_consonant(ko) else "가")
     fill = {"x": ko, "xga": subject, "c": COLOURS[colour][1]}
-    return template[0].format(**fill), template[1].format(x=en, c=with_article(colour))
+    english = template[1].format(x=en, c=with_article(colour))
+    return Sentence(template[0].format(**fill), english, said_of, count, said, tint)
+
+
+def random_sentences(rng: random.Random, things: Sequence[tuple[str, str]]) -> Iterator[Sentence]:
+    """Sentences without end, in which every thing has its turn as often as any other."""
+    while True:
+        for thing in rng.sample(things, len(things)):
+            yield random_sentence(rng, things, random_noun(rng, [thing]))
 
 
 def main() -> None:
     parser = CommandParser(description="Write parallel Korean and English sentences of the emoji world.",
                            formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="CSV")
-    parser.add_argument("--count", type=int, default=12_000)
+    parser.add_argument("--count", type=int, default=16_000)
     parser.add_argument("--seed", type=int, default=0)
     opt = parser.parse_args()
-    rng, pairs = random.Random(opt.seed), {}
+    sentences = random_sentences(random.Random(opt.seed), [(c.name_ko, c.name) for c in all_concepts()])
+    pairs = {}
     while len(pairs) < opt.count:
-        ko, en = random_pair(rng)
-        pairs[ko] = en
+        sentence = next(sentences)
+        if not unseen(sentence.ko):
+            pairs[sentence.ko] = sentence.en
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("ko", "en"))

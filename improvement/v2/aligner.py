@@ -7,25 +7,33 @@ import torch.nn.functional as F
 from torch import nn
 
 from ldm.errors import UserError
-from ldm.serialization import read_tensors, write_tensors
+from ldm.serialization import pack_weights, read_tensors, unpack_weights, write_tensors
 
 
 class Aligner(nn.Module):
     """Multilingual states -> a sequence in the English text encoder's token-embedding space.
 
-    One query for each slot of the English prompt attends to the multilingual states (a non-autoregressive decoder, Gu
-    et al., arXiv 1711.02281). What a slot says is a point in token-embedding space, read as the vocabulary's nearest
-    word by cosine, or else a pointer to a learned word's sign in the source (pointer-generator, See et al., arXiv
-    1704.04368), whose vector then enters unchanged.
+    A transformer decoder (Vaswani et al., arXiv 1706.03762) attends to the multilingual states and says the English
+    prompt slot by slot. What a slot says is a point in token-embedding space, read as the vocabulary's nearest word by
+    cosine, or else a pointer to a learned word's sign in the source (pointer-generator, See et al., arXiv 1704.04368),
+    whose vector then enters unchanged.
     """
 
-    def __init__(self, dim: int, token_dim: int, slots: int, width: int = 256, n_layer: int = 3, heads: int = 8,
-                 dropout: float = 0.0):
+    def __init__(
+        self,
+        dim: int,             # width of the multilingual states
+        token_dim: int,       # width of the English token embeddings
+        slots: int,           # tokens of an English prompt, at most
+        width: int = 192,     # of the decoder
+        n_layer: int = 3,
+        heads: int = 6,
+        dropout: float = 0.0,
+    ):
         super().__init__()
         self.params = {"dim": dim, "token_dim": token_dim, "slots": slots, "width": width, "n_layer": n_layer,
                        "heads": heads}
-        self.inward = nn.Linear(dim, width)
-        self.queries = nn.Parameter(torch.randn(slots, width) * 0.02)
+        self.inward, self.heard = nn.Linear(dim, width), nn.Linear(token_dim, width)
+        self.slots = nn.Parameter(torch.randn(slots, width) * 0.02)
         layer = nn.TransformerDecoderLayer(width, heads, 4 * width, dropout, "gelu", batch_first=True, norm_first=True)
         self.decoder = nn.TransformerDecoder(layer, n_layer, nn.LayerNorm(width))
         self.outward = nn.Linear(width, token_dim)
@@ -39,26 +47,50 @@ class Aligner(nn.Module):
             raise UserError(f"{file}: an aligner from width {wanted[0]} to {wanted[1]}, but the multilingual encoder "
                             f"has {dim} and the token embeddings have {table.shape[1]}")
 
-    def forward(self, reading, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(points [B, N, token_dim] in token-embedding space, logits [B, N, V + M]) of a Reading of M tokens and the
-        text encoder's token embeddings table [V, token_dim]; the last M logits are the pointer's."""
-        memory = self.inward(reading.states)
-        h = self.decoder(self.queries.expand(len(memory), -1, -1), memory, memory_key_padding_mask=~reading.mask)
+    def forward(self, reading, table: torch.Tensor, said: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What comes next after each of the choices said [B, N - 1] for a Reading of M tokens, given the text encoder's
+        token embeddings table [V, token_dim]: (points [B, N, token_dim] in token-embedding space, logits
+        [B, N, V + M]). A choice below V is a word, from V on it points at a token of the source."""
+        memory, V = self.inward(reading.states), len(table)
+        words = self.heard(table[said.clamp(max=V - 1)])
+        sources = memory.gather(1, (said - V).clamp(min=0)[..., None].expand(-1, -1, memory.shape[-1]))
+        before = torch.where((said < V)[..., None], words, sources)
+        h = nn.functional.pad(before, (0, 0, 1, 0)) + self.slots[: said.shape[1] + 1]
+        later = nn.Transformer.generate_square_subsequent_mask(h.shape[1], device=h.device, dtype=h.dtype)
+        h = self.decoder(h, memory, tgt_mask=later, tgt_is_causal=True, memory_key_padding_mask=~reading.mask)
         points = self.outward(h)
-        words = self.sharpness.exp() * F.normalize(points, dim=-1) @ F.normalize(table, dim=-1).T
+        logits = self.sharpness.exp() * F.normalize(points, dim=-1) @ F.normalize(table, dim=-1).T
         pointers = self.query(h) @ self.key(memory).mT / memory.shape[-1] ** 0.5
-        signs = torch.zeros_like(reading.mask)
-        for row, found in enumerate(reading.signs):
-            signs[row, list(found)] = True
-        return points, torch.cat([words, pointers.masked_fill(~signs[:, None], -torch.inf)], dim=-1)
+        return points, torch.cat([logits, pointers.masked_fill(~reading.sign_mask[:, None], -torch.inf)], dim=-1)
 
-    def english(self, reading, table: torch.Tensor, placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The likeliest token ids [B, N]; a pointer gives the token of its placeholder ({sign: id})."""
-        best = self(reading, table)[1].argmax(dim=-1).cpu()
+    def choose(self, reading, table: torch.Tensor, end: int) -> torch.Tensor:
+        """The likeliest choices [B, N], one slot after another, until every row has said the token end. Each learned
+        word of the source is pointed at once, neither twice nor never."""
+        V, unsaid = len(table), reading.sign_mask.clone()
+        said = torch.empty(len(unsaid), 0, dtype=torch.long, device=table.device)
+        ended = torch.zeros(len(unsaid), dtype=torch.bool, device=table.device)
+        while (left := len(self.slots) - said.shape[1]) and not ended.all():
+            logits = self(reading, table, said)[1][:, -1]
+            logits[:, V:].masked_fill_(~unsaid, -torch.inf)
+            waiting = unsaid.sum(dim=1)
+            logits[waiting > 0, end] = -torch.inf
+            logits[waiting >= left, :V] = -torch.inf
+            choice = logits.argmax(dim=-1)
+            unsaid &= choice[:, None] != V + torch.arange(unsaid.shape[1], device=table.device)
+            said, ended = torch.cat([said, choice[:, None]], dim=1), ended | (choice == end)
+        return said
+
+    def english(self, reading, table: torch.Tensor, placeholders: dict[str, torch.Tensor], end: int,
+                pad: int) -> torch.Tensor:
+        """The likeliest token ids [B, slots]: a pointer gives the token of its placeholder ({sign: id}), and the token
+        end is followed by pad."""
+        ids = self.choose(reading, table, end).cpu()
         for row, found in enumerate(reading.signs):
             for position, sign in found.items():
-                best[row, best[row] == len(table) + position] = int(placeholders[sign])
-        return best.to(table.device)
+                ids[row, ids[row] == len(table) + position] = int(placeholders[sign])
+        after_end = ((ids == end).cumsum(dim=1) - (ids == end).long()) > 0
+        ids = F.pad(ids.masked_fill(after_end, pad), (0, len(self.slots) - ids.shape[1]), value=pad)
+        return ids.to(table.device)
 
 
 def targets(ids: torch.Tensor, reading, placeholders: dict[str, torch.Tensor], vocabulary: int) -> torch.Tensor:
@@ -74,9 +106,8 @@ def targets(ids: torch.Tensor, reading, placeholders: dict[str, torch.Tensor], v
 
 
 def save_aligner(aligner: Aligner, path: str | Path) -> None:
-    """Write the aligner's sizes and, in half precision, its weights."""
-    weights = {n: v.half() for n, v in aligner.state_dict().items()}
-    write_tensors(path, {"aligner": aligner.params, "state_dict": weights})
+    """Write the aligner's sizes and its weights, packed (ldm.serialization.pack_weights)."""
+    write_tensors(path, {"aligner": aligner.params, "state_dict": pack_weights(aligner.state_dict(), bits=6)})
 
 
 def load_aligner(path: str | Path) -> Aligner:
@@ -84,7 +115,7 @@ def load_aligner(path: str | Path) -> Aligner:
     content = read_tensors(path)
     try:
         aligner = Aligner(**content["aligner"])
-        aligner.load_state_dict({n: v.float() for n, v in content["state_dict"].items()})
+        aligner.load_state_dict({n: v.float() for n, v in unpack_weights(content["state_dict"]).items()})
     except (KeyError, TypeError, RuntimeError, AttributeError):
         raise UserError(f"{path}: not an aligner; improvement/v2/train_aligner.py writes them") from None
     return aligner

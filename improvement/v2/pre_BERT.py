@@ -1,6 +1,7 @@
 """v2: prompts in any language, read by a multilingual transformer before the English text encoder."""
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +23,21 @@ CONFIG = {"model": {"params": {"cond_stage_config": {"target": "improvement.v2.p
 class Reading:
     """What a multilingual transformer makes of prompts."""
 
-    states: torch.Tensor             # [B, M, H]
+    states: torch.Tensor             # [B, M, 2 H]: what a token says in its sentence, and which token it is
     mask: torch.Tensor               # bool [B, M]: True for tokens, False for padding
     signs: list[dict[int, str]]      # for each prompt: token position -> the placeholder there
 
+    @property
+    def sign_mask(self) -> torch.Tensor:
+        """bool [B, M]: True where a placeholder is."""
+        found = torch.zeros_like(self.mask)
+        for row, positions in enumerate(self.signs):
+            found[row, list(positions)] = True
+        return found
+
 
 class MultilingualEmbedder(nn.Module):
-    """States of prompts from a frozen encoder of `transformers`.
+    """States of prompts from a frozen encoder of `transformers`: its last layer beside its first.
 
     The sign of a learned word is read as the encoder's mask token: one symbol in every language, whatever particle
     follows it ("*의 사진"), about which the encoder knows no more than what the sentence says.
@@ -36,21 +45,24 @@ class MultilingualEmbedder(nn.Module):
 
     def __init__(self, name_or_folder: str, max_length: int = 64):
         super().__init__()
-        folder = resolve_folder(name_or_folder)
+        folder, verbosity = resolve_folder(name_or_folder), logging.get_verbosity()
         logging.disable_progress_bar()
+        logging.set_verbosity_error()  # a pooling layer that nothing here uses may be missing
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
             self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
             raise UserError(f"multilingual transformer {name_or_folder!r} is neither a folder with one nor a name "
                             f"the model hub answers to ({str(error).splitlines()[0]})") from None
+        finally:
+            logging.set_verbosity(verbosity)
         if self.tokenizer.mask_token is None:
             raise UserError(f"multilingual transformer {name_or_folder}: has no mask token to stand for learned words")
         self.max_length = max_length
 
     @property
     def dim(self) -> int:
-        return self.model.config.hidden_size
+        return 2 * self.model.config.hidden_size
 
     def train(self, mode: bool = True):
         return super().train(False)  # frozen, always
@@ -66,6 +78,10 @@ class MultilingualEmbedder(nn.Module):
                                 "words")
             found.append(re.findall(pattern, prompt) if pattern else [])
             texts.append(re.sub(pattern, f" {self.tokenizer.mask_token} ", prompt).strip() if pattern else prompt)
+        for ids in self.tokenizer(texts, verbose=False)["input_ids"]:
+            if len(ids) > self.max_length:
+                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: "
+                              f"{self.tokenizer.decode(ids[self.max_length - 1 : -1])!r}", stacklevel=2)
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         ids = batch["input_ids"]
         signs = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
@@ -76,7 +92,9 @@ class MultilingualEmbedder(nn.Module):
     def forward(self, prompts: list[str], placeholders: list[str] = ()) -> Reading:
         ids, mask, signs = self.tokenize(list(prompts), list(placeholders))
         device = self.model.device
-        states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long()).last_hidden_state
+        layers = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
+                            output_hidden_states=True).hidden_states
+        states = torch.cat([layers[-1], layers[0]], dim=-1)
         return Reading(states, mask.to(device), signs)
 
 
@@ -118,20 +136,20 @@ class AlignedEmbedder(BERTEmbedder):
     def tokenize(self, text: str | list[str], placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
         """Token ids [B, max_seq_len] in the English vocabulary, each placeholder's token where its word goes."""
         embedder, aligner = self.front
+        tokenizer = self.tknz_fn.tokenizer
         reading = embedder([text] if isinstance(text, str) else list(text), list(placeholders))
-        ids = aligner.english(reading, self.transformer.token_emb.weight, placeholders)
-        ended = (ids == self.tknz_fn.tokenizer.sep_token_id).cumsum(dim=1) > 0
-        after_end = ended.roll(1, dims=1)
-        after_end[:, 0] = False
-        return ids.masked_fill(after_end, self.tknz_fn.tokenizer.pad_token_id)
+        return aligner.english(reading, self.transformer.token_emb.weight, placeholders, tokenizer.sep_token_id,
+                               tokenizer.pad_token_id)
 
     def word_ids(self, word: str) -> list[int]:
-        """English token ids of a word in any language."""
-        ids = super().word_ids(word)
-        if ids and self.tknz_fn.unknown_id not in ids:
-            return ids
-        special = set(self.tknz_fn.tokenizer.all_special_ids)
-        return [i for i in self.tokenize(word, {})[0].tolist() if i not in special]
+        """English token ids of a word in any language, without [CLS], [SEP] and articles."""
+        if word.isascii():
+            return super().word_ids(word)
+        tokenizer = self.tknz_fn.tokenizer
+        if self.transformer.token_emb.weight.is_meta:  # no weights to read with yet; this is asked again with them
+            return [tokenizer.mask_token_id]
+        left_out = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(["a", "an", "the"])}
+        return [i for i in self.tokenize(word, {})[0].tolist() if i not in left_out]
 
 
 def resolve_file(name: str) -> str:

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from check.common import load_checked_model, model_flags
 from improvement.v2.aligner import Aligner, save_aligner, targets
@@ -18,7 +19,11 @@ from improvement.v2.pre_BERT import MultilingualEmbedder
 from ldm.cli import CommandParser, choose_devices, run_command
 from ldm.errors import UserError
 from load import ROOT
+from pretrain.checkpoint import fast_bfloat16
+from pretrain.muon import muon_and_adam
 from train_new import quiet_lightning
+
+FEATURE_ROWS = 16  # sentences of a batch whose features are compared
 
 
 def read_pairs(*files: str | Path) -> list[tuple[str, str]]:
@@ -48,9 +53,10 @@ class AlignerTraining(pl.LightningModule):
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         tknz_fn = text_encoder.tknz_fn
         self.placeholders = {sign: torch.tensor(tknz_fn.ids(sign)[0]) for sign in placeholders}
-        self.pad = tknz_fn.tokenizer.pad_token_id
+        self.end, self.pad = tknz_fn.tokenizer.sep_token_id, tknz_fn.tokenizer.pad_token_id
         self.learning_rate, self.feature_weight = learning_rate, feature_weight
         self.strict_loading = False  # checkpoints hold the aligner alone
+        self.automatic_optimization = False  # there are two optimizers
 
     @property
     def table(self) -> torch.Tensor:
@@ -72,47 +78,59 @@ class AlignerTraining(pl.LightningModule):
     def feature_loss(self, logits, wanted, ids):
         """Mean squared difference between the text encoder's features of the English sentence and those of the
         aligner's mean embeddings, random vectors standing in for learned words."""
-        rows, M = logits.shape[0], logits.shape[-1] - len(self.table)
-        words = self.table[torch.randint(len(self.table), (rows, M), device=self.device)]
+        rows, V, M = len(logits), len(self.table), logits.shape[-1] - len(self.table)
+        words = self.table[torch.randint(V, (rows, M), device=self.device)]
         vectors = words + self.table.std() * torch.randn_like(words)  # one for each place that a pointer can choose
         mean = logits.softmax(dim=-1)
-        soft = mean[..., : len(self.table)] @ self.table + mean[..., len(self.table):] @ vectors
-        pointed = wanted >= len(self.table)
-        own = self.table[ids]
-        right = vectors.gather(1, (wanted - len(self.table)).clamp(min=0)[..., None].expand(-1, -1, own.shape[-1]))
-        right = torch.where(pointed[..., None], right, own)
+        soft = mean[..., :V] @ self.table + mean[..., V:] @ vectors
+        pointed = vectors.gather(1, (wanted - V).clamp(min=0)[..., None].expand(-1, -1, words.shape[-1]))
+        right = torch.where((wanted >= V)[..., None], pointed, self.table[ids])
         soft = torch.where((wanted == -100)[..., None], right, soft)
         return (self.features(ids, soft) - self.features(ids, right)).square().mean()
 
-    def training_step(self, batch, batch_idx):
-        sources, english = batch
+    def loss(self, sources: list[str], english: list[str]) -> torch.Tensor:
+        """What training minimises, for sentences in any language and their English ones: []."""
         reading = self.embedder(sources, list(self.placeholders))
         ids = self.text_encoder.tknz_fn(english).to(self.device)
-        wanted = targets(ids, reading, self.placeholders, len(self.table)).masked_fill(ids == self.pad, -100)
-        _, logits = self.aligner(reading, self.table)
+        ids = ids[:, : int((ids != self.pad).sum(dim=1).max())]  # what comes after a sentence's end does not matter
+        choices = targets(ids, reading, self.placeholders, len(self.table))
+        said = torch.where(choices < 0, ids, choices)
+        wanted = choices.masked_fill(ids == self.pad, -100)
+        _, logits = self.aligner(reading, self.table, said[:, :-1])
         loss = self.word_loss(logits, wanted)
         self.log("train/word_loss", loss, prog_bar=True, batch_size=len(sources))
         if self.feature_weight > 0:
-            feature_loss = self.feature_loss(logits, wanted, ids)
+            feature_loss = self.feature_loss(*(x[:FEATURE_ROWS] for x in (logits, wanted, ids)))
             self.log("train/feature_loss", feature_loss, batch_size=len(sources))
             loss = loss + self.feature_weight * feature_loss
         return loss
+
+    def training_step(self, batch, batch_idx):
+        muon, adam = self.optimizers()
+        for optimizer in (muon, adam):
+            optimizer.zero_grad()
+        self.manual_backward(self.loss(*batch))
+        torch.nn.utils.clip_grad_norm_(self.aligner.parameters(), 1.0)
+        adam.optimizer.step()
+        muon.step()  # this one Lightning counts
+        for schedule in self.lr_schedulers():
+            schedule.step()
 
     def validation_step(self, batch, batch_idx):
         """The share of sentences whose every token is right, and of tokens that are."""
         sources, english = batch
         reading = self.embedder(sources, list(self.placeholders))
         ids = self.text_encoder.tknz_fn(english).to(self.device)
-        found = self.aligner.english(reading, self.table, self.placeholders)
+        found = self.aligner.english(reading, self.table, self.placeholders, self.end, self.pad)
         right = (found == ids) | (ids == self.pad)
         self.log("val/sentences", right.all(dim=1).float().mean(), prog_bar=True, batch_size=len(sources))
         self.log("val/tokens", right[ids != self.pad].float().mean(), batch_size=len(sources))
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.aligner.parameters(), lr=self.learning_rate, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, pct_start=0.05,
-                                                       total_steps=self.trainer.estimated_stepping_batches)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimizers = muon_and_adam(self.aligner, self.learning_rate)
+        return optimizers, [torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.trainer.max_steps, pct_start=0.05, cycle_momentum=False)
+            for optimizer in optimizers]
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if n.startswith("aligner.")}
@@ -132,9 +150,9 @@ def main(arguments: list[str] | None = None) -> None:
     add("--multilingual", default="models/multilingual/emoji", metavar="NAME", help="hub name or folder")
     add("--run", type=Path, required=True, metavar="FOLDER", help="checkpoints and TensorBoard; is resumed if there")
     add("--out", type=Path, required=True, metavar="FILE", help="the finished aligner")
-    add("--steps", type=int, default=6000)
+    add("--steps", type=int, default=4000)
     add("--batch_size", type=int, default=64)
-    add("--learning_rate", type=float, default=1e-3)
+    add("--learning_rate", type=float, default=4e-3)
     add("--feature_weight", type=float, default=1.0, help="of the loss on the text encoder's output")
     add("--english_share", type=float, default=0.25, help="share of English sentences among the sources")
     add("--validation", type=int, default=500, help="pairs kept out of training")
@@ -151,16 +169,19 @@ def main(arguments: list[str] | None = None) -> None:
     text_encoder = load_checked_model(opt).cond_stage_model
     embedder = MultilingualEmbedder(opt.multilingual)
     aligner = Aligner(embedder.dim, text_encoder.transformer.token_emb.embedding_dim,
-                      text_encoder.transformer.max_seq_len)
+                      text_encoder.transformer.max_seq_len, dropout=0.1)
     module = AlignerTraining(embedder, text_encoder, aligner, opt.placeholders, opt.learning_rate, opt.feature_weight)
 
     checkpoints = pl.callbacks.ModelCheckpoint(opt.run / "checkpoints", "best", monitor="val/sentences", mode="max",
                                                save_last=True, enable_version_counter=False)
     accelerator, devices = choose_devices(opt.gpus)
-    training = DataLoader(pairs[held:], opt.batch_size, shuffle=True, drop_last=True,
+    precision = "bf16-mixed" if fast_bfloat16(torch.device("cuda" if accelerator == "gpu" else "cpu")) else "32-true"
+    sampler = LengthGroupedSampler(opt.batch_size, lengths=[len(en) for _, en in pairs[held:]])
+    training = DataLoader(pairs[held:], opt.batch_size, sampler=sampler, drop_last=True,
                           collate_fn=partial(collate, english_share=opt.english_share))
     trainer = pl.Trainer(
-        max_steps=opt.steps, accelerator=accelerator, devices=devices, callbacks=[checkpoints], gradient_clip_val=1.0,
+        max_steps=opt.steps, accelerator=accelerator, devices=devices, precision=precision,
+        callbacks=[checkpoints, pl.callbacks.TQDMProgressBar(refresh_rate=20)],
         logger=pl.loggers.TensorBoardLogger(opt.run, "tensorboard", ""), enable_model_summary=False,
         check_val_every_n_epoch=max(1, 1000 // max(1, len(training))), num_sanity_val_steps=0, log_every_n_steps=20)
     last = opt.run / "checkpoints/last.ckpt"

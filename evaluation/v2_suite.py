@@ -1,0 +1,170 @@
+"""Does v2 draw from Korean what the base draws from English: python -m evaluation.v2_suite --json report.json
+
+Four comparisons, all with the same noise on both sides: words the model was trained on (ko_over_en/), words learned by
+train_new.py with English prompts (learned_ko_over_en/), sentences that the aligner was trained on and sentences that it
+was not (unseen_over_seen/), and the text features of a thousand such sentences (pairs/).
+"""
+
+import argparse
+import random
+from argparse import Namespace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tqdm import tqdm
+
+from evaluation.emoji_suite import Suite, background, interval, print_report, suite_flags
+from improvement.v2.train_aligner import read_pairs
+from ldm.cli import CommandParser, run_command
+from ldm.data.personalized import find_images, open_image
+from load import ROOT
+from pretrain.pairs import Sentence, random_noun, random_sentence, random_sentences, unseen
+from pretrain.world import COLOURS, with_article
+
+PAIRS = ROOT / "improvement/v2/pairs.csv"
+# Of learned words, Korean and English; {c} is a background colour.
+ON_COLOUR = (
+    ("{c} 배경 위의 *", "a * on {c} background"), ("{c} 배경의 * 사진", "a photo of a * on {c} background"),
+    ("{c} 배경에 *가 있다", "a * on {c} background"), ("{c} 배경의 * 그림", "a picture of a * on {c} background"),
+    ("{c} 배경의 *", "a * on {c} background"), ("{c} 배경의 * 스케치", "a drawing of a * on {c} background"),
+    ("*가 있는 {c} 배경", "{c} background with a *"), ("{c} 배경 앞의 *", "a * in front of {c} background"),
+)
+IN_A_SENTENCE = (
+    ("* 사진", "a photo of a *"), ("*의 사진", "a photo of a *"), ("* 그림", "a picture of a *"), ("*가 있다", "a *"),
+    ("*의 그림", "a picture of a *"), ("* 이미지", "an image of a *"), ("* 렌더링", "a rendering of a *"), ("*", "a *"),
+    ("큰 *의 사진", "a photo of a big *"), ("큰 * 그림", "a picture of a big *"), ("큰 *가 있다", "a big *"),
+    ("*의 좋은 사진", "a good photo of a *"), ("* 스케치", "a drawing of a *"), ("* 이모지", "an emoji of a *"),
+)
+
+
+def ratio(above: list, below: list, repeats: int = 2000) -> dict:
+    """Mean of above over mean of below, paired, with its 95 % bootstrap interval: {"value", "low", "high", "n"}."""
+    above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    draws = np.random.default_rng(0).integers(len(above), size=(repeats, len(above)))
+    ratios = above[draws].mean(axis=1) / np.maximum(below[draws].mean(axis=1), 1e-9)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return {"value": float(above.mean() / max(below.mean(), 1e-9)), "low": float(low), "high": float(high),
+            "n": len(above)}
+
+
+def one_thing(picture: Image.Image, count: int) -> Image.Image:
+    """The first of count things: their cells lie as in the emoji world, two in a row."""
+    w, h = picture.size
+    box = {1: (0, 0, w, h), 2: (0, h // 4, w // 2, h - h // 4)}.get(count, (0, 0, w // 2, h // 2))
+    return picture.crop(box).resize((w, h), Image.Resampling.BICUBIC)
+
+
+class Comparison:
+    """The base and v2 over the same weights, and the Korean sentences that the aligner was trained on."""
+
+    def __init__(self, opt):
+        self.opt = opt
+        self.base, self.v2 = (Suite(Namespace(**vars(opt) | {"variant": v})) for v in (None, "v2"))
+        self.trained_on = {ko for ko, _ in read_pairs(opt.pairs)}
+        self.concepts = [c for c in self.base.concepts if not c["held_out"]]
+        self.things = [(c["name_ko"], c["name"]) for c in self.base.concepts]
+
+    def new(self, ko: str) -> bool:
+        """Whether the aligner was never trained on a sentence."""
+        return ko not in self.trained_on
+
+    def seen_words(self, count: int) -> dict:
+        """Things the model knows, on a colour: Korean beside English."""
+        rng = random.Random(0)
+        concepts = rng.sample(self.concepts, count)
+        colours = [rng.choice(list(COLOURS)) for _ in concepts]
+        targets = [self.base.index[c["name"]] for c in concepts]
+        english = self.base.draw([f"{with_article(c['name'])} on {with_article(k)} background"
+                                  for c, k in zip(concepts, colours, strict=True)])
+        korean = self.v2.draw([f"{COLOURS[k][1]} 배경 위의 {c['name_ko']}"
+                               for c, k in zip(concepts, colours, strict=True)])
+        tops = [self.base.ranks(pictures, targets) < 1 for pictures in (korean, english)]
+        grounds = [[background(p) == k for p, k in zip(pictures, colours, strict=True)]
+                   for pictures in (korean, english)]
+        return {"ko_over_en/top1": ratio(*tops), "ko_over_en/background": ratio(*grounds),
+                "ko/top1": interval(tops[0]), "en/top1": interval(tops[1])}
+
+    def learned_words(self, folders: list[Path]) -> dict:
+        """Words learned with English prompts by the base, in Korean sentences that the aligner was not trained on."""
+        rows: dict[str, tuple[list, list]] = {name: ([], []) for name in ("top1", "clip_i", "background")}
+        for folder in tqdm(folders, desc="learned words"):
+            concept, rng = self.base.by_slug[folder.name], random.Random(folder.name)
+            training = [open_image(path) for path in find_images(folder)]
+            file = self.base.learn(folder, concept["kind"])
+            plain = ([pair for pair in IN_A_SENTENCE if self.new(pair[0])] * 4)[:4]
+            edits = [(ko.format(c=COLOURS[k][1]), en.format(c=with_article(k)), k) for k in COLOURS
+                     for ko, en in ON_COLOUR if self.new(ko.format(c=COLOURS[k][1]))]
+            edits = rng.sample(edits, min(4, len(edits)))
+            for side, (suite, language) in enumerate(((self.v2, 0), (self.base, 1))):
+                suite.model.embedding_manager.load(file)
+                pictures = suite.draw([pair[language] for pair in plain])
+                rank = suite.ranks(pictures, [self.base.index[concept["name"]]] * len(pictures))
+                rows["top1"][side].append(np.mean(rank < 1))
+                rows["clip_i"][side].append(suite.ruler.img_to_img_similarity(training, pictures).mean().item())
+                pictures = suite.draw([edit[language] for edit in edits])
+                rows["background"][side].append(np.mean([background(p) == edit[2]
+                                                         for p, edit in zip(pictures, edits, strict=True)]))
+        return {f"learned_ko_over_en/{name}": ratio(*sides) for name, sides in rows.items()}
+
+    def about_one_thing(self, seed: int, wanted) -> dict[tuple[str, int], Sentence]:
+        """{(thing, how many): a sentence} about one kind of thing in its own colours on a named background, for which
+        wanted(ko) is true."""
+        found = {}
+        for s in islice(random_sentences(random.Random(seed), self.things), 30_000):
+            if len(s.things) == 1 and s.colour and not s.tint and wanted(s.ko):
+                found.setdefault((s.things[0], s.count), s)
+        return found
+
+    def compositions(self, count: int) -> dict:
+        """Thing x colour x number x template that the aligner was not trained on, over others that it was, of the same
+        things in the same numbers."""
+        trained = self.about_one_thing(0, self.trained_on.__contains__)  # the seed that pairs.csv was made with
+        untrained = self.about_one_thing(1, lambda ko: unseen(ko) and self.new(ko))
+        known = {c["name"] for c in self.concepts}
+        both = sorted(key for key in trained.keys() & untrained.keys() if key[0] in known)
+        both = random.Random(1).sample(both, min(count, len(both)))
+        right = []
+        for sentences in ([found[key] for key in both] for found in (untrained, trained)):
+            pictures = [one_thing(p, s.count) for p, s in
+                        zip(self.v2.draw([s.ko for s in sentences]), sentences, strict=True)]
+            right.append(self.v2.ranks(pictures, [self.base.index[s.things[0]] for s in sentences]) < 1)
+        return {"unseen_over_seen/top1": ratio(*right), "unseen/top1": interval(right[0]),
+                "seen/top1": interval(right[1])}
+
+    @torch.no_grad()
+    def sentences(self, count: int) -> dict:
+        """Is a Korean sentence's conditioning nearest to that of its own English sentence, of as many as there are?"""
+        rng, pairs = random.Random(2), {}
+        while len(pairs) < count:
+            drawn = random_sentence(rng, self.things, random_noun(rng, self.things))
+            if unseen(drawn.ko) and "&" not in drawn.things:  # one learned word is loaded, *
+                pairs.setdefault(drawn.en, drawn.ko)
+        features = [torch.cat([F.normalize(suite.model.get_learned_conditioning(texts[i : i + 50]).flatten(1), dim=1)
+                               for i in range(0, count, 50)])
+                    for suite, texts in ((self.v2, list(pairs.values())), (self.base, list(pairs)))]
+        nearest = (features[0] @ features[1].T).argmax(dim=1)
+        exact = (features[0] - features[1]).abs().amax(dim=1) < 1e-4
+        return {"pairs/top1": interval(nearest == torch.arange(count)), "pairs/exact": interval(exact)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = CommandParser(description="Compare Korean prompts through v2 with English prompts.",
+                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--pairs", type=Path, default=PAIRS, help="what the aligner was trained on")
+    opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    comparison = Comparison(opt)
+    folders = comparison.base.held_out_folders()
+    report = comparison.sentences(50 if opt.quick else 1000)
+    report |= comparison.seen_words(16 if opt.quick else 300)
+    report |= comparison.compositions(8 if opt.quick else 400)
+    report |= comparison.learned_words(folders[:2] if opt.quick else folders)
+    print_report(report, opt.json)
+
+
+if __name__ == "__main__":
+    run_command(main)
