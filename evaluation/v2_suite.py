@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = comparison.sentences(50 if opt.quick else 1000)
     report |= comparison.seen_words(16 if opt.quick else 300)
     report |= comparison.compositions(8 if opt.quick else 400)
-    report |= comparison.learned_words(folders[:2] if opt.quick else folders)
+    report |= comparison.learned_words(folders)
     print_report(report, opt.json)
 
 

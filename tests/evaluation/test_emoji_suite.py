@@ -44,7 +44,7 @@ def ruler():
 
 
 def test_the_ruler_names_pictures_it_has_not_seen(ruler):
-    concepts = json.loads((RULER / "concepts.json").read_text())
+    concepts = json.loads((RULER / "concepts.json").read_text(encoding="utf-8"))
     references = read_tensors(RULER / "concepts.safetensors")["features"].float()
     assert references.shape == (len(concepts), ruler.encode_text(["a cat"]).shape[1])
     place = {c["slug"]: i for i, c in enumerate(concepts)}
