@@ -71,10 +71,15 @@ class PostBERTManager(EmbeddingManager):
 
     def refine(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Features [B, N, dim] of prompts of tokens [B, N] -> features, by default with the learned layers' output at
-        the learned words and nothing else changed: prompts without them stay what they are, bit for bit."""
+        the learned words and nothing else changed: prompts without them stay what they are, bit for bit.
+
+        There the output is turned, not stretched: it keeps the length that the text encoder gave. Free to grow it
+        becomes two to three times as long as any word's, and drowns the rest of the prompt.
+        """
         refined = self.post_bert(features)
         if self.everywhere:
             return refined
+        refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
         return torch.where(self.learned_positions(tokens).to(features.device)[..., None], refined, features)
 
     def companions(self) -> dict:
@@ -108,7 +113,7 @@ class PostBERTDiffusion(LatentDiffusion):
     def __init__(
         self,
         preservation_weight: float = 1.0,    # of the preservation term
-        post_learning_rate: float = 2e-4,    # of the layers
+        post_learning_rate: float = 1e-4,    # of the layers
         **kwargs,                            # see LatentDiffusion
     ):
         super().__init__(**kwargs)

@@ -41,13 +41,14 @@ def test_at_first_it_is_the_base_model(small_model):
     assert torch.equal(model.get_learned_conditioning(PROMPTS), base)
 
 
-def test_only_the_words_own_features_change():
+def test_only_the_words_own_features_turn():
     model = v1_model(personalization_config={"params": {"num_vectors_per_token": 2}})
     before = model.get_learned_conditioning(PROMPTS)
     disturb(model)
     changed = (model.get_learned_conditioning(PROMPTS) != before).any(dim=-1)
     assert changed[0].nonzero()[:, 0].tolist() == [5, 6], "[CLS] a photo of a * *"
     assert not changed[1:].any(), "prompts without the word are what they were, bit for bit"
+    torch.testing.assert_close(model.get_learned_conditioning(PROMPTS).norm(dim=-1), before.norm(dim=-1))
     model.embedding_manager.everywhere = True
     assert (model.get_learned_conditioning(PROMPTS) != before).any(dim=-1).all()
 
