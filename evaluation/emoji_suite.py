@@ -138,14 +138,15 @@ class Suite:
                 "seen/background": interval(background(p) == c for p, c in zip(pictures, named, strict=True)),
                 "seen/both": interval(both)}
 
-    def learn(self, folder: Path, init_word: str, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
+    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
         """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
         did: its embedding file."""
         runs, run = self.opt.out / name, f"{'?' * len('2026-01-01T00-00-00')}_{folder.name}"
         if not (done := sorted(runs.glob(f"{run}/learned"))):
             arguments = ["--base", CONFIGS[self.opt.variant], "-t", "--actual_resume", self.opt.ckpt_path,
                          "--name", folder.name, "-l", runs, "--datadir_in_name", "false", "--data_root", folder,
-                         "--init_word", init_word, "lightning.callbacks.image_logger.params.disabled=true",
+                         "--init_word", self.opt.init_word or self.by_slug[folder.name]["kind"],
+                         "lightning.callbacks.image_logger.params.disabled=true",
                          *self.opt.override, *overrides]
             train_new.main([str(a) for a in arguments], VARIANTS.get(self.opt.variant))
             done = [max(runs.glob(run)) / "learned"]
@@ -180,7 +181,7 @@ class Suite:
             for title in parts:
                 word = "*" if title == "heldout" else concept["kind"]
                 if title == "heldout":
-                    self.model.embedding_manager.load(self.learn(folder, self.opt.init_word or concept["kind"]))
+                    self.model.embedding_manager.load(self.learn(folder))
                 found = self.judge(word, concept, training)
                 rows.append((f"{title}: {word}", found.pop("pictures")))
                 for name, values in found.items():

@@ -54,13 +54,12 @@ def main(arguments: list[str] | None = None) -> None:
     other = Suite(Namespace(**vars(opt) | {"variant": opt.beside})) if opt.beside else None
     rows = []
     for folder in suite.held_out_folders():
-        kind = suite.by_slug[folder.name]["kind"]
-        word = suite.learn(folder, kind)
+        word = suite.learn(folder)
         suite.model.embedding_manager.load(word)
         training = [open_image(path) for path in find_images(folder)][:TRAINING]
         rows.append([*training, *suite.draw(list(PROMPTS), opt.seed)])
         if other:
-            other.model.embedding_manager.load(other.learn(folder, kind, name="v1") if opt.beside == "v1" else word)
+            other.model.embedding_manager.load(other.learn(folder, name="v1") if opt.beside == "v1" else word)
             name = "with v1" if opt.beside == "v1" else "the same word in Korean"
             prompts = list(KOREAN if opt.beside == "v2" else PROMPTS)
             rows.append([name, *[""] * (TRAINING - 1), *other.draw(prompts, opt.seed)])

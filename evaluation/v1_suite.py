@@ -41,10 +41,10 @@ def main(arguments: list[str] | None = None) -> None:
     differences: dict[str, list[float]] = {}
     for folder in tqdm(base.held_out_folders(), desc="held-out concepts"):
         concept, training = base.by_slug[folder.name], [open_image(path) for path in find_images(folder)]
-        base.model.embedding_manager.load(base.learn(folder, concept["kind"]))
+        base.model.embedding_manager.load(base.learn(folder))
         without = base.judge("*", concept, training, PLAIN)
         for form in opt.forms:
-            v1.model.embedding_manager.load(v1.learn(folder, concept["kind"], FORMS[form], form))
+            v1.model.embedding_manager.load(v1.learn(folder, FORMS[form], form))
             found = v1.judge("*", concept, training, PLAIN)
             for measure in MEASURES:
                 difference = np.mean(found[measure]) - np.mean(without[measure])

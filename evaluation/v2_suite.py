@@ -94,7 +94,7 @@ class Comparison:
         for folder in tqdm(folders, desc="learned words"):
             concept, rng = self.base.by_slug[folder.name], random.Random(folder.name)
             training = [open_image(path) for path in find_images(folder)]
-            file = self.base.learn(folder, concept["kind"])
+            file = self.base.learn(folder)
             plain = ([pair for pair in IN_A_SENTENCE if self.new(pair[0])] * 4)[:4]
             edits = [(ko.format(c=COLOURS[k][1]), en.format(c=with_article(k)), k) for k in COLOURS
                      for ko, en in ON_COLOUR if self.new(ko.format(c=COLOURS[k][1]))]

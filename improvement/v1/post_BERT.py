@@ -105,7 +105,7 @@ class PostBERTManager(EmbeddingManager):
 
 
 class PostBERTDiffusion(LatentDiffusion):
-    """Latent diffusion whose prompts' features pass the learned layers of a PostBERTManager on their way to the UNet.
+    """Latent diffusion with a PostBERTManager, whose layers it trains at a rate of their own.
 
     Where these change the features of all tokens, a preservation term keeps prompts without the word where they were.
     """
@@ -118,10 +118,6 @@ class PostBERTDiffusion(LatentDiffusion):
     ):
         super().__init__(**kwargs)
         self.preservation_weight, self.post_learning_rate = preservation_weight, post_learning_rate
-
-    def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
-        tokens = self.cond_stage_model.tokenize(c, self.embedding_manager.string_to_token_dict)
-        return self.embedding_manager.refine(super().get_learned_conditioning(c), tokens)
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         return [*super().trainable_parameters(), *self.embedding_manager.post_bert.parameters()]

@@ -136,6 +136,11 @@ class EmbeddingManager(nn.Module):
             self._warn_if_cut(tokens, {t: len(v) for t, v in vectors.items()})
         return torch.stack(rows)
 
+    def refine(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Features [B, N, dim] of prompts of tokens [B, N], as they come from the text encoder; a manager that learns
+        something behind it changes them here."""
+        return features
+
     def learned_positions(self, tokenized_text: torch.Tensor) -> torch.Tensor:
         """bool [B, N] on the CPU: where learned vectors go into prompts of token ids [B, N]."""
         lengths = {int(token): len(self.active_vectors(p)) for p, token in self.string_to_token_dict.items()}

@@ -76,10 +76,13 @@ class BERTEmbedder(nn.Module):
         return self._tknz_fn
 
     def forward(self, text: str | list[str], embedding_manager=None) -> torch.Tensor:
-        """Prompts -> features [B, max_seq_len, n_embed]; the manager puts its vectors in place of placeholders."""
-        signs = {} if embedding_manager is None else embedding_manager.string_to_token_dict
-        tokens = self.tokenize(text, signs).to(self.transformer.token_emb.weight.device)
-        return self.transformer(tokens, embedding_manager)
+        """Prompts -> features [B, max_seq_len, n_embed]; the manager puts its vectors in place of placeholders, and has
+        the last word on the features."""
+        device = self.transformer.token_emb.weight.device
+        if embedding_manager is None:
+            return self.transformer(self.tokenize(text, {}).to(device))
+        tokens = self.tokenize(text, embedding_manager.string_to_token_dict).to(device)
+        return embedding_manager.refine(self.transformer(tokens, embedding_manager), tokens)
 
     encode = forward
 
