@@ -1,111 +1,107 @@
-"""Loading by name: a string to an object, a config to an instance, a config and a checkpoint to a model."""
+"""From files to a model: checkpoints, the config that belongs to one, variants, and the flags commands share for it."""
 
-import importlib
-import inspect
+from __future__ import annotations
+
+import argparse
+import os
 import sys
-import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
-from ldm.serialization import read_tensors, unpack_weights
+from ldm.util import ALIASES, ROOT, get_obj_from_str, instantiate_from_config, load_config, resolve_folder
 
-ROOT = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    import torch
+
+    from ldm.models.diffusion.ddpm import LatentDiffusion
+
+__all__ = [
+    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "ROOT", "VARIANTS", "add_model_flags", "check_files",
+    "compare_state", "config_beside", "find_config", "get_obj_from_str", "instantiate_from_config", "load_config",
+    "load_model", "load_model_from_config", "load_weights", "meta_model", "model_config", "read_state_dict",
+    "resolve_folder",
+]
 
 # Targets as published configs name them, and where they are here.
-ALIASES = {
+ALIASES.update({
     "main.DataModuleFromConfig": "ldm.data.data_module.DataModuleFromConfig",
     "main.ImageLogger": "make_log_new.ImageLogger",
     "main.SetupCallback": "setup.SetupCallback",
+})
+
+EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
+PUBLISHED_CONFIG = ROOT / "configs/latent-diffusion/txt2img-1p4B-eval_with_tokens.yaml"
+
+# What makes a variant of a base model's config.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "v1": {"model": {
+        "target": "improvement.v1.post_BERT.PostBERTDiffusion",
+        "params": {"personalization_config": {"target": "improvement.v1.post_BERT.PostBERTManager"}},
+    }},
+    "v2": {"model": {"params": {"cond_stage_config": {"target": "improvement.v2.pre_BERT.AlignedEmbedder"}}}},
 }
 
 
-def get_obj_from_str(string: str, reload: bool = False):
-    """The object a dotted name stands for: "torch.nn.Identity" -> that class. Raises UserError where there is none."""
-    string = ALIASES.get(string, string)
-    module_name, _, name = string.rpartition(".")
-    try:
-        module = importlib.import_module(module_name)
-        return getattr(importlib.reload(module) if reload else module, name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"target {string!r} cannot be loaded: {error}") from None
+# Flags and configs ---------------------------------------------------------------------------------------------------
+
+MODEL_FLAGS: dict[str, dict[str, Any]] = {
+    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint"},
+    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else the "
+                 "published 1.45 B model's"},
+    "--embedding_path": {"metavar": "FILE", "help": "learned words: an embeddings.pt, .bin or .safetensors"},
+    "--variant": {"choices": VARIANTS, "help": "the model as v1 or v2 makes it"},
+    "--gpus": {"metavar": "LIST", "help": "GPU number, or numbers where training takes several: 0 or 0,1; default: the "
+               "first if there is one, else the CPU"},
+}
 
 
-def accepted_parameters(target) -> set[str] | None:
-    """Names of the arguments a class takes, through its base classes' `**kwargs`; None if it takes any name."""
-    names: set[str] = set()
-    for cls in inspect.getmro(target) if inspect.isclass(target) else (target,):
-        if inspect.isclass(cls) and "__init__" not in vars(cls):
-            continue
-        parameters = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls).parameters.values()
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names - {"self"}
-    return None
+def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Iterable[str] = ()) -> None:
+    """Add the flags that all commands with a model share: those named, or all but those in `without`."""
+    for name in names or [n for n in MODEL_FLAGS if n not in without]:
+        parser.add_argument(name, **MODEL_FLAGS[name])
 
 
-def instantiate_from_config(config, **kwargs):
-    """Build `config.target` with `config.params` and kwargs.
-
-    A parameter that the target does not take is left out and named in one warning: published configs carry
-    parameters that have lost their meaning. Raises UserError if there is no target or it refuses its arguments.
-    """
-    if "target" not in config:
-        raise UserError(f"the config has no `target:` to instantiate (keys: {', '.join(config) or 'none'})")
-    target = get_obj_from_str(config["target"])
-    params = config.get("params") or {}
-    params = dict(OmegaConf.to_container(params, resolve=True) if isinstance(params, DictConfig) else params)
-    accepted = None if target is torch.nn.Identity else accepted_parameters(target)
-    unused = [] if accepted is None else sorted(set(params) - accepted)
-    if unused:
-        warnings.warn(f"{config['target']}: parameters without a meaning here are left out: {', '.join(unused)}",
-                      stacklevel=2)
-    params = {k: v for k, v in params.items() if k not in unused} | kwargs
-    try:
-        inspect.signature(target).bind(**params)
-    except TypeError as error:
-        raise UserError(f"{config['target']}: {error}") from None
-    try:
-        return target(**params)
-    except ValueError as error:
-        raise UserError(f"{config['target']}: {error}") from None
+def check_files(*files: str | Path | Iterable[str | Path] | None) -> None:
+    """Raises UserError for a file that is not there; None and lists are taken too."""
+    for file in files:
+        if isinstance(file, str | Path):
+            if not Path(file).is_file():
+                raise UserError(f"{file}: no such file")
+        elif file is not None:
+            check_files(*file)
 
 
-def load_config(*paths: str | Path) -> DictConfig:
-    """Read YAML files and merge them, later ones over earlier ones. Raises UserError for one that cannot be read."""
-    configs = []
-    for path in paths:
-        if not Path(path).is_file():
-            raise UserError(f"{path}: no such config file")
-        try:
-            config = OmegaConf.load(path)
-        except (OmegaConfBaseException, ValueError, OSError) as error:
-            raise UserError(f"{path}: not a YAML config ({' '.join(str(error).split())})") from None
-        except Exception as error:  # PyYAML's errors share no public base with OmegaConf's
-            if type(error).__module__.partition(".")[0] != "yaml":
-                raise
-            raise UserError(f"{path}: not a YAML config ({' '.join(str(error).split())})") from None
-        if not isinstance(config, DictConfig):
-            raise UserError(f"{path}: a config must be a mapping")
-        configs.append(config)
-    return OmegaConf.merge(*configs)
+def config_beside(checkpoint: str | Path) -> Path | None:
+    """The config.yaml that lies beside a checkpoint, if there is one."""
+    beside = Path(checkpoint).parent / "config.yaml"
+    return beside if beside.is_file() else None
 
 
-def resolve_folder(name: str) -> str:
-    """A folder named in a config: as it is, inside this project, or in its models/ under the name it has on the model
-    hub; any other name is left for the hub."""
-    for folder in (Path(name), ROOT / name, ROOT / "models" / name):
-        if folder.is_dir():
-            return str(folder)
-    return name
+def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path:
+    """The config of a checkpoint: the one given, else the one beside it, else the published model's."""
+    return Path(config or config_beside(ckpt_path) or PUBLISHED_CONFIG)
 
+
+def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
+    """The config that `find_config` finds, as a variant changes it."""
+    merged = OmegaConf.merge(load_config(find_config(ckpt_path, config)), VARIANTS[variant] if variant else {})
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+# Weights -------------------------------------------------------------------------------------------------------------
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """The weights in a checkpoint file, by name: its `state_dict`, or the file itself if it is one; packed ones
     unpacked."""
+    import torch
+
+    from ldm.serialization import read_tensors, unpack_weights
+
     content = read_tensors(path)
     weights = content.get("state_dict", content)
     weights = {k: v for k, v in weights.items() if torch.is_tensor(v)} if isinstance(weights, dict) else {}
@@ -114,7 +110,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     return unpack_weights(weights)
 
 
-def compare_state(model: torch.nn.Module, weights: dict[str, torch.Tensor]):
+def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
+                  ) -> tuple[list[str], list[str], list[str]]:
     """(missing, unexpected, misshapen) names of a state dict against a model. Names under `embedding_manager.` and
     buffers do not count as missing: the model makes them itself."""
     own = model.state_dict()
@@ -140,10 +137,10 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
         raise UserError(f"{path} is not a checkpoint of this model: {len(missing)} weights are missing "
                         f"({_some(missing)}); give the config it was trained with")
     if misshapen:
-        own = model.state_dict()
+        shapes = model.state_dict()
         name = misshapen[0]
         raise UserError(f"{path} is not a checkpoint of this model: {len(misshapen)} weights have another shape "
-                        f"({name}: {list(weights[name].shape)}, the config makes {list(own[name].shape)})")
+                        f"({name}: {list(weights[name].shape)}, the config makes {list(shapes[name].shape)})")
     if unexpected:
         print(f"{path}: {len(unexpected)} entries are not part of this model and are left out: "
               f"{', '.join(unexpected) if verbose else _some(unexpected)}", file=sys.stderr)
@@ -155,16 +152,36 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
         print(f"{path}: {len(own)} weights loaded", file=sys.stderr)
 
 
-def load_model_from_config(config, ckpt: str | Path, verbose: bool = False):
+# Models --------------------------------------------------------------------------------------------------------------
+
+def meta_model(config: Mapping[str, Any]) -> LatentDiffusion:
+    """The model a config describes, with shapes but without weights. Raises UserError for a config without one."""
+    from ldm.modules.meta import without_weights
+
+    if "model" not in config:
+        raise UserError("the config has no `model:`; give a model's config")
+    with without_weights():
+        return instantiate_from_config(config["model"])
+
+
+def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose: bool = False) -> LatentDiffusion:
     """Build `config.model` and fill it from a checkpoint: an eval-mode model on the CPU, its weights frozen.
 
     The model is built without memory for its weights, which are then mapped from the file; its embedding manager
     starts from the loaded token embeddings. Raises UserError as `load_weights` does.
     """
-    if "model" not in config:
-        raise UserError("the config has no `model:`; give a model's config")
-    with torch.device("meta"):
-        model = instantiate_from_config(config["model"])
+    model = meta_model(config)
     load_weights(model, ckpt, verbose)
     model.weights_loaded()
     return model.to("cpu").eval()
+
+
+def load_model(opt: argparse.Namespace) -> LatentDiffusion:
+    """The model that the flags of `add_model_flags` name, with its learned words if they name a file, on the device
+    they name."""
+    from ldm.devices import first_device
+
+    model = load_model_from_config(model_config(opt.ckpt_path, opt.config, opt.variant), opt.ckpt_path)
+    if getattr(opt, "embedding_path", None):
+        model.embedding_manager.load(opt.embedding_path)
+    return model.to(first_device(opt.gpus))

@@ -1,36 +1,10 @@
 """Image logging: grids of inputs, reconstructions and samples while a word is learned."""
 
-import io
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
-from PIL import Image
-from torchvision.utils import make_grid
 
-from ldm.serialization import write_bytes
-
-
-def to_image(x: torch.Tensor) -> Image.Image:
-    """A picture [3, H, W] in [-1, 1] as PIL."""
-    return Image.fromarray(((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy())
-
-
-def grid(images: torch.Tensor, columns: int) -> torch.Tensor:
-    """Pictures [N, 3, H, W] in [-1, 1] as one [3, H', W'] of so many columns."""
-    return make_grid(images.float().clamp(-1, 1).cpu(), nrow=columns, padding=2, pad_value=1.0)
-
-
-def save_image(image: Image.Image, path: str | Path, **options) -> None:
-    """Write a PNG atomically; options as for PIL's PNG writer."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", **options)
-    write_bytes(path, buffer.getvalue())
-
-
-def save_grid(images: torch.Tensor, path: str | Path, columns: int = 4) -> None:
-    """Write pictures [N, 3, H, W] in [-1, 1] as one PNG."""
-    save_image(to_image(grid(images, columns)), path)
+from ldm.data.pictures import grid, save_image, to_image
 
 
 class ImageLogger(pl.Callback):
@@ -53,16 +27,16 @@ class ImageLogger(pl.Callback):
         self.early_steps = {2**n for n in range(batch_frequency.bit_length())} if increase_log_steps else set()
         self.last_batch, self.last_step = None, None
 
-    def write_grids(self, trainer, model, batch) -> None:
+    def write_grids(self, trainer, pl_module, batch) -> None:
         """Write the grids of this moment, once a step. Training goes on as if nothing had happened."""
         step = trainer.global_step
         if self.disabled or batch is None or step == self.last_step or not trainer.is_global_zero:
             return
         self.last_step = step
-        training = model.training
-        model.eval()
-        images = model.log_images(batch, N=self.max_images, **self.log_images_kwargs)
-        model.train(training)
+        training = pl_module.training
+        pl_module.eval()
+        images = pl_module.model.log_images(batch, N=self.max_images, **self.log_images_kwargs)
+        pl_module.train(training)
         folder = Path(trainer.default_root_dir) / "images" / "train"
         for name, pictures in images.items():
             picture = grid(pictures[: self.max_images], columns=self.max_images)

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
-from ldm.serialization import write_bytes
+from ldm.files import write_bytes
 
 
 class SetupCallback(pl.Callback):
@@ -50,7 +50,7 @@ class SetupCallback(pl.Callback):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.logdir}: the run folder cannot be made ({error.strerror}); give another "
-                            "--logdir") from None
+                            "--logdir") from error
 
     def on_fit_start(self, trainer, pl_module):
         if trainer.is_global_zero:
@@ -79,7 +79,7 @@ class SetupCallback(pl.Callback):
 
         Raises UserError, and leaves what was saved before, when the disk is full or the words are not finite.
         """
-        if not all(p.isfinite().all() for p in pl_module.trainable_parameters()):
+        if not all(p.isfinite().all() for p in pl_module.model.trainable_parameters()):
             raise UserError(f"the learned embedding is not finite at step {trainer.global_step}; lower "
                             "model.base_learning_rate")
         temporary = self.checkpoints / ".last.ckpt"
@@ -92,10 +92,10 @@ class SetupCallback(pl.Callback):
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise UserError(f"{self.checkpoints}: the checkpoint could not be written ({error.strerror}); what was "
-                            "saved before is still good") from None
+                            "saved before is still good") from error
         if trainer.is_global_zero:
             for name in (f"embeddings_gs-{trainer.global_step}.pt", "embeddings.pt"):
-                pl_module.embedding_manager.save(self.checkpoints / name)
+                pl_module.model.embedding_manager.save(self.checkpoints / name)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:

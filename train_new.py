@@ -1,22 +1,43 @@
 """Learn a new word from a few pictures: python train_new.py --base CONFIG.yaml -t --actual_resume MODEL.ckpt \
 --name NAME --data_root FOLDER --init_word WORD"""
 
+from __future__ import annotations
+
 import datetime
-import logging
 import re
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
-from ldm.cli import CommandParser, add_switch, apply_overrides, choose_devices, first_line, run_command
+from ldm.cli import (
+    CommandParser,
+    add_switch,
+    apply_overrides,
+    check_overrides,
+    first_line,
+    quiet_lightning,
+    run_command,
+)
+from ldm.data.pictures import find_images
 from ldm.errors import UserError
-from ldm.serialization import read_tensors
-from load import instantiate_from_config, load_config, load_model_from_config
-from setup import SetupCallback
+from load import (
+    VARIANTS,
+    add_model_flags,
+    check_files,
+    config_beside,
+    instantiate_from_config,
+    load_config,
+    load_model_from_config,
+)
+
+if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, so that --help and errors are quick
+    import pytorch_lightning as pl
+
+    from ldm.models.diffusion.ddpm import LatentDiffusion
+    from setup import SetupCallback
 
 
 def get_parser() -> CommandParser:
@@ -30,7 +51,7 @@ def get_parser() -> CommandParser:
     add_switch(parser, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
     add("-n", "--name", help="name of the run; default: the first config's")
     add("-f", "--postfix", default="", help="goes behind the name")
-    add("-l", "--logdir", default="logs", help="where run folders go (default: %(default)s)")
+    add("-l", "--logdir", default="logs", help="where run folders go")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
@@ -38,15 +59,14 @@ def get_parser() -> CommandParser:
     add("--init_word", metavar="WORD", help="word the new one starts from")
     add("--placeholder_string", metavar="SIGN", help="how prompts write the new word; one token, such as *")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
-    add("--gpus", metavar="LIST", help="GPU numbers: 0 or 0,1; without a GPU the CPU is used")
-    add("-s", "--seed", type=int, default=23, help="seed of everything random (default: %(default)s)")
+    add_model_flags(parser, "--variant", "--gpus")
+    add("-s", "--seed", type=int, default=23, help="seed of everything random")
     add_switch(parser, "--scale_lr", default=True, help="multiply the rate by batch size, devices and accumulation "
                "(default: true)")
     add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
                "(default: true)")
     add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
-    add_switch(parser, "-d", "--debug", default=False, help="show tracebacks")
     return parser
 
 
@@ -58,6 +78,14 @@ class RunFolder:
     configs: list[str]
     checkpoint: Path | None
     now: str
+
+
+def check_flags(opt, overrides: list[str]) -> None:
+    """Raises UserError, before anything slow, for files that are not there and arguments that mean nothing."""
+    check_overrides(overrides)
+    check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
+    if opt.data_root is not None:
+        find_images(opt.data_root)
 
 
 def find_run_folder(opt) -> RunFolder:
@@ -72,6 +100,8 @@ def find_run_folder(opt) -> RunFolder:
         configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
         if not configs:
             raise UserError(f"--resume {opt.resume}: {folder} has no configs/ to go on with; give a run folder")
+        from ldm.serialization import read_tensors
+
         if not {"loops", "optimizer_states"} <= set(read_tensors(checkpoint)):
             raise UserError(f"--resume {checkpoint}: not a training checkpoint; give a run folder or its last.ckpt")
         return RunFolder(folder, [*configs, *opt.base], checkpoint, now)
@@ -85,7 +115,7 @@ def find_run_folder(opt) -> RunFolder:
     return RunFolder(folder, opt.base, None, now)
 
 
-def merge_config(opt, run: RunFolder, overrides: list[str], variant: dict) -> DictConfig:
+def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
     """The run's config: YAML files, then the variant of the model, then key=value overrides, then flags. Raises
     UserError for what is missing.
 
@@ -98,15 +128,13 @@ def merge_config(opt, run: RunFolder, overrides: list[str], variant: dict) -> Di
     checkpoint = config.run.get("actual_resume")
     if not checkpoint:
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
-    if not Path(checkpoint).is_file():
-        raise UserError(f"--actual_resume {checkpoint}: no such file")
-    beside = Path(checkpoint).parent / "config.yaml"
-    if OmegaConf.select(config, "model.target") is None and beside.is_file():
+    check_files(checkpoint)
+    if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         config = OmegaConf.merge(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(OmegaConf.merge(config, variant), overrides)
+    config = apply_overrides(OmegaConf.merge(config, VARIANTS.get(opt.variant, {})), overrides)
     name_word(opt, config)
     return config
 
@@ -132,7 +160,7 @@ def name_word(opt, config: DictConfig) -> None:
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
 
-def build_model(config: DictConfig):
+def build_model(config: DictConfig) -> LatentDiffusion:
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
@@ -150,13 +178,18 @@ def build_model(config: DictConfig):
 
 def build_trainer(opt, config: DictConfig, run: RunFolder) -> tuple[pl.Trainer, SetupCallback]:
     """Lightning's trainer with the callbacks that the config names, and the callback that keeps the run on disk."""
+    import pytorch_lightning as pl
+
+    from ldm.devices import choose_devices
+    from setup import SetupCallback
+
     lightning = config.get("lightning") or OmegaConf.create()
     accelerator, devices = choose_devices(opt.gpus)
     save_every = OmegaConf.select(lightning, "modelcheckpoint.params.every_n_train_steps", default=500)
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     callbacks = [setup, *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values())]
-    arguments = {
+    arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
         "log_every_n_steps": 10, "limit_val_batches": 1.0 if "validation" in config.data.params else 0,
         **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
@@ -171,7 +204,7 @@ def build_trainer(opt, config: DictConfig, run: RunFolder) -> tuple[pl.Trainer, 
             use_distributed_sampler=False, logger=pl.loggers.TensorBoardLogger(run.path, "tensorboard", ""),
             **arguments)
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
-        raise UserError(f"lightning.trainer: {first_line(error)}") from None
+        raise UserError(f"lightning.trainer: {first_line(error)}") from error
     return trainer, setup
 
 
@@ -185,22 +218,24 @@ def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
     return base * config.data.params.batch_size * trainer.accumulate_grad_batches * trainer.world_size
 
 
-def quiet_lightning() -> None:
-    """Keep what the user can act on: no banners, and no warnings about what is so by design."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
-                    ".*smaller than the logging interval.*", ".*was not set, defaulting.*",
-                    ".*dataloader is not resumable.*"):
-        warnings.filterwarnings("ignore", message)
-
-
-def main(arguments: list[str] | None = None, variant: dict | None = None) -> None:
-    """Learn a word; variant is a config that goes on top of the model's, such as v1's."""
+def main(arguments: list[str] | None = None, variant: str | None = None) -> None:
+    """Learn a word; variant is the one to make of the model, such as "v1", unless the flags name another."""
     arguments = sys.argv[1:] if arguments is None else arguments
     overrides = [a for a in arguments if re.match(r"\w+(\.\w+)+=", a)]  # first: -t and --base would swallow them
-    opt, unknown = get_parser().parse_known_args([a for a in arguments if a not in overrides])
+    parser = get_parser()
+    parser.set_defaults(variant=variant)
+    opt, unknown = parser.parse_known_args([a for a in arguments if a not in overrides])
+    check_flags(opt, overrides + unknown)
     run = find_run_folder(opt)
-    config = merge_config(opt, run, overrides + unknown, variant or {})
+    config = merge_config(opt, run, overrides + unknown)
+    train(opt, run, config)
+
+
+def train(opt, run: RunFolder, config: DictConfig) -> None:
+    """Set everything up, and learn the word if --train is given."""
+    import pytorch_lightning as pl
+
+    from ldm.inversion import TextualInversion
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -214,17 +249,18 @@ def main(arguments: list[str] | None = None, variant: dict | None = None) -> Non
         print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
               f"run folder {run.path}", file=sys.stderr)
 
+    inversion = TextualInversion(model)
     if opt.train:
         if trainer.is_global_zero:
             setup.make_folders()
-        trainer.fit(model.train(), data, ckpt_path=run.checkpoint, weights_only=True)
+        trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
         if trainer.is_global_zero:
             print(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
                   f"{setup.checkpoints / 'embeddings.pt'}; --resume {run.path} goes on from here", file=sys.stderr)
         if setup.interrupted:
             sys.exit(130)
     if "test" in config.data.params and not opt.no_test:
-        trainer.test(model, data)
+        trainer.test(inversion, data)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Learn a word with prompts in Korean or English: python train_new_v2.py, with train_new.py's flags"""
 
+from __future__ import annotations
+
 import train_new
-from improvement.v2.pre_BERT import CONFIG
 from ldm.cli import run_command
 
 
 def main(arguments: list[str] | None = None) -> None:
-    train_new.main(arguments, CONFIG)
+    """Learn a word as v2 does."""
+    train_new.main(arguments, "v2")
 
 
 if __name__ == "__main__":

@@ -1,40 +1,26 @@
 """Make pictures from prompts with learned words: python txt2img.py --embedding_path FILE --prompt TEXT"""
 
-import argparse
+from __future__ import annotations
+
 import hashlib
-import os
 import re
 import sys
 import unicodedata
-from contextlib import nullcontext
 from pathlib import Path
 
-import torch
-from omegaconf import OmegaConf
 from PIL.PngImagePlugin import PngInfo
 
-from ldm.cli import CommandParser, choose_devices, run_command
+from ldm.cli import CommandParser, run_command
 from ldm.errors import UserError
-from ldm.models.diffusion.ddim import DDIMSampler
-from ldm.models.diffusion.dpm_solver import DPMSolverSampler
-from ldm.models.diffusion.plms import PLMSSampler
-from load import ROOT, load_config, load_model_from_config
-from make_log_new import save_grid, save_image, to_image
-
-PUBLISHED_CONFIG = ROOT / "configs/latent-diffusion/txt2img-1p4B-eval_with_tokens.yaml"
-EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
-PRECISIONS = {"full": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from load import add_model_flags, check_files, load_model
 
 
 def get_parser() -> CommandParser:
-    parser = CommandParser(description="Make pictures from prompts, with learned words in them.",
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """The flags of txt2img.py, which are those of its variants too."""
+    parser = CommandParser(description="Make pictures from prompts, with learned words in them.")
     add = parser.add_argument
     add("--prompt", nargs="+", default=["a photo of a *"], help="one prompt or several")
-    add("--embedding_path", metavar="FILE", help="learned words: an embeddings.pt, .bin or .safetensors")
-    add("--ckpt_path", metavar="CKPT", default=os.path.relpath(EMBEDDED_MODEL), help="the model's checkpoint")
-    add("--config", metavar="YAML", help="the model's config; default: config.yaml beside the checkpoint, else "
-        "the published 1.45 B model's")
+    add_model_flags(parser)
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
     add("--ddim_steps", type=int, default=50, help="sampling steps, from 1 to the model's number of timesteps")
     sampler = parser.add_mutually_exclusive_group()
@@ -48,14 +34,12 @@ def get_parser() -> CommandParser:
     add("--scale", type=float, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
         "model's own, 5 unless its config says otherwise")
     add("--seed", type=int, default=42, help="picture i of a prompt has seed + i")
-    add("--precision", choices=PRECISIONS, default="full", help="number format of the network")
-    add("--gpus", metavar="N", help="GPU to use; default: the first if there is one, else the CPU")
-    add("-d", "--debug", action="store_true", help="show tracebacks")
+    add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
     return parser
 
 
 def check_options(opt) -> None:
-    """Raises UserError for numbers that make no sense."""
+    """Raises UserError for numbers that make no sense and for files that are not there."""
     for name in ("n_iter", "n_samples", "ddim_steps"):
         if getattr(opt, name) < 1:
             raise UserError(f"--{name} {getattr(opt, name)}: must be at least 1")
@@ -65,58 +49,12 @@ def check_options(opt) -> None:
         raise UserError("--ddim_eta goes with DDIM only; leave it out or leave --plms and --dpm_solver out")
     if not 0 <= opt.seed < 2**63:
         raise UserError(f"--seed {opt.seed}: must be 0 or more")
+    check_files(opt.config, opt.ckpt_path, opt.embedding_path)
 
 
-def find_config(opt) -> Path:
-    """The config given, or the one beside the checkpoint, or the published model's."""
-    beside = Path(opt.ckpt_path).parent / "config.yaml"
-    return Path(opt.config) if opt.config else beside if beside.is_file() else PUBLISHED_CONFIG
-
-
-def load_model(opt, variant: dict):
-    """The model with its learned words, in eval mode, on the device asked for."""
-    model = load_model_from_config(OmegaConf.merge(load_config(find_config(opt)), variant), opt.ckpt_path)
-    if opt.embedding_path:
-        model.embedding_manager.load(opt.embedding_path)
-        model.embedding_manager.warn_if_absent(opt.prompt)
-    accelerator, devices = choose_devices(opt.gpus)
-    return model.to("cpu" if accelerator == "cpu" else f"cuda:{devices[0]}")
-
-
-def latent_shape(opt, model) -> tuple[int, int, int]:
-    """(C, h, w) of the latents for --H and --W. Raises UserError for a size the networks cannot take."""
-    f = model.first_stage_model.downsampling
-    strides = model.model.diffusion_model.downsampling
-    sizes = [n if n is not None else model.image_size * f for n in (opt.H, opt.W)]
-    for flag, size in zip(("--H", "--W"), sizes, strict=True):
-        if size < 1 or size % (f * strides):
-            raise UserError(f"{flag} {size}: must be a multiple of {f * strides}")
-    return model.channels, sizes[0] // f, sizes[1] // f
-
-
-@torch.no_grad()
-def sample_prompt(model, prompt: str | list[str], seeds: list[int], shape, sampler, steps: int,
-                  scale: float | None = None, eta: float = 0.0, precision: torch.dtype = torch.float32,
-                  verbose: bool = True) -> torch.Tensor:
-    """Pictures [len(seeds), 3, H, W] in about [-1, 1] of a prompt, or of one prompt per seed; each depends on its seed,
-    not on the others.
-
-    sampler is a Sampler class, shape (C, h, w), scale the guidance scale, by default the model's own.
-    """
-    n = len(seeds)
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    autocast = nullcontext() if precision == torch.float32 else torch.autocast(model.device.type, precision)
-    with autocast, model.ema_scope():
-        cond, uncond = model.get_learned_conditioning([*prompts, ""]).split([len(prompts), 1])
-        z, _ = sampler(model).sample(
-            steps, n, shape, cond.expand(n, -1, -1), eta=eta, generators=generators, verbose=verbose,
-            unconditional_guidance_scale=model.guidance_scale if scale is None else scale,
-            unconditional_conditioning=uncond.expand(n, -1, -1))
-        images = model.decode_first_stage(z)
-    if not torch.isfinite(images).all():
-        raise UserError("the pictures hold numbers that are not finite; take --precision full, or another checkpoint")
-    return images
+def sampler_name(opt) -> str:
+    """The sampler that the flags ask for, as ldm.generate has it."""
+    return "plms" if opt.plms else "dpm_solver" if opt.dpm_solver else "ddim"
 
 
 def slug(text: str, length: int = 60) -> str:
@@ -129,7 +67,7 @@ def picture_parameters(opt, prompt: str, seed: int, shape, model) -> PngInfo:
     """The text chunk `parameters`: the prompt, then what the picture was made with."""
     f = model.first_stage_model.downsampling
     settings = {
-        "Steps": opt.ddim_steps, "Sampler": "plms" if opt.plms else "dpm_solver++ 2M" if opt.dpm_solver else "ddim",
+        "Steps": opt.ddim_steps, "Sampler": sampler_name(opt),
         "Eta": opt.ddim_eta, "CFG scale": opt.scale, "Seed": seed, "Size": f"{shape[2] * f}x{shape[1] * f}",
         "Precision": opt.precision, "Model": opt.ckpt_path,
     }
@@ -147,22 +85,35 @@ def next_number(folder: Path) -> int:
     return max(numbers, default=-1) + 1
 
 
-def main(arguments: list[str] | None = None, variant: dict | None = None) -> None:
-    """Make pictures; variant is a config that goes on top of the model's, such as v1's."""
-    opt = get_parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, variant: str | None = None) -> None:
+    """Make pictures; variant is the one to make of the model, such as "v1", unless the flags name another."""
+    parser = get_parser()
+    parser.set_defaults(variant=variant)
+    opt = parser.parse_args(arguments)
     check_options(opt)
-    model = load_model(opt, variant or {})
+    draw(opt)
+
+
+def draw(opt) -> None:
+    """Write the pictures that the flags ask for, and a grid of each prompt's."""
+    import torch
+
+    from ldm.data.pictures import save_grid, save_image, to_image
+    from ldm.generate import latent_shape, sample_prompt
+
+    model = load_model(opt)
+    if opt.embedding_path:
+        model.embedding_manager.warn_if_absent(opt.prompt)
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
-    shape = latent_shape(opt, model)
-    sampler = PLMSSampler if opt.plms else DPMSolverSampler if opt.dpm_solver else DDIMSampler
+    shape = latent_shape(model, opt.H, opt.W)
     outdir = Path(opt.outdir)
     number, grid_number = next_number(outdir / "samples"), next_number(outdir)
     for p, prompt in enumerate(opt.prompt):
         pictures = []
         for i in range(opt.n_iter):
             seeds = [opt.seed + i * opt.n_samples + k for k in range(opt.n_samples)]
-            images = sample_prompt(model, prompt, seeds, shape, sampler, opt.ddim_steps, opt.scale, opt.ddim_eta,
-                                   PRECISIONS[opt.precision])
+            images = sample_prompt(model, prompt, seeds, sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta,
+                                   shape, opt.precision, verbose=True)
             for seed, image in zip(seeds, images, strict=True):
                 save_image(to_image(image), outdir / "samples" / f"{number:05}_{slug(prompt)}_seed{seed}.png",
                            pnginfo=picture_parameters(opt, prompt, seed, shape, model))

@@ -1,32 +1,40 @@
 """How the text encoder reads an init word: python -m check.check_initword WORD..."""
 
-import torch
+from __future__ import annotations
+
 from omegaconf import OmegaConf
 
-from check.common import checked_config, load_checked_model, model_flags, print_table
-from ldm.cli import CommandParser, run_command
+from ldm.cli import CommandParser, print_table, run_command
 from ldm.errors import UserError
-from load import instantiate_from_config
-from txt2img import find_config
+from load import add_model_flags, check_files, find_config, instantiate_from_config, load_model, model_config
 
 
 def text_encoder(opt):
-    """The text encoder that the flags name, without weights. Raises UserError for a config that has none."""
-    config = OmegaConf.select(checked_config(opt), "model.params.cond_stage_config")
+    """The text encoder that the flags name. Raises UserError for a config that has none.
+
+    v2 has to read a word in another language, with weights; for other models the vocabulary is enough.
+    """
+    if opt.variant == "v2":
+        return load_model(opt).cond_stage_model
+    from ldm.modules.meta import without_weights
+
+    config = OmegaConf.select(model_config(opt.ckpt_path, opt.config, opt.variant), "model.params.cond_stage_config")
     if config is None:
-        raise UserError(f"{find_config(opt)}: has no model.params.cond_stage_config, the text encoder")
-    with torch.device("meta"):
+        raise UserError(f"{find_config(opt.ckpt_path, opt.config)}: has no model.params.cond_stage_config, the text "
+                        "encoder")
+    with without_weights():
         return instantiate_from_config(config)
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Print a table of init words."""
     parser = CommandParser(description="Print the word pieces and token ids of init words, and whether one "
                                      "vector can start from one piece.")
     parser.add_argument("words", nargs="+", metavar="WORD")
-    parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
-    opt = model_flags(parser).parse_args(arguments)
-    # v2 has to read a word in another language; for other models the vocabulary is enough
-    embedder = load_checked_model(opt).cond_stage_model if opt.variant == "v2" else text_encoder(opt)
+    add_model_flags(parser, without=["--embedding_path"])
+    opt = parser.parse_args(arguments)
+    check_files(opt.config, opt.ckpt_path if opt.variant == "v2" else None)
+    embedder = text_encoder(opt)
     tokenizer, rows = embedder.tknz_fn, []
     for word in opt.words:
         ids = embedder.word_ids(word)

@@ -1,14 +1,20 @@
 """An embedding file and what it does to a prompt: python -m check.check_placeholder EMBEDDING [--prompt TEXT]"""
 
-import torch
-import torch.nn.functional as F
+from __future__ import annotations
 
-from check.common import load_checked_model, model_flags, print_table
-from ldm.cli import CommandParser, run_command
+from typing import TYPE_CHECKING
+
+from ldm.cli import CommandParser, print_table, run_command
+from load import add_model_flags, check_files, load_model
+
+if TYPE_CHECKING:
+    import torch
 
 
 def nearest_words(vector: torch.Tensor, table: torch.Tensor, tokenizer, count: int = 5) -> str:
     """The vocabulary's words most similar to a vector [D] by cosine."""
+    import torch.nn.functional as F
+
     cosine, ids = F.cosine_similarity(vector[None], table).topk(count)
     words = tokenizer.tokenizer.convert_ids_to_tokens(ids.tolist())
     return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
@@ -42,16 +48,24 @@ def print_slots(encoder, manager, prompt: str, table: torch.Tensor) -> None:
     print_table(("slot", "token", "nearest words by cosine"), rows)
 
 
-@torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
+    """Print what an embedding file holds and does."""
     parser = CommandParser(description="Print the placeholders of an embedding file, their vectors and the "
                                      "nearest vocabulary words; with a prompt, where the vectors go in and how far "
                                      "the text features move.")
     parser.add_argument("embedding", metavar="EMBEDDING")
     parser.add_argument("--prompt", help="a prompt to look at")
-    parser.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
-    opt = model_flags(parser).parse_args(arguments)
-    model = load_checked_model(opt)
+    add_model_flags(parser, without=["--embedding_path"])
+    opt = parser.parse_args(arguments)
+    check_files(opt.embedding, opt.config, opt.ckpt_path)
+    import torch
+
+    with torch.no_grad():
+        look(opt, load_model(opt))
+
+
+def look(opt, model) -> None:
+    """Print the placeholders of opt.embedding and, with opt.prompt, what they do to it."""
     encoder, manager = model.cond_stage_model, model.embedding_manager
     table = encoder.transformer.token_emb.weight
     manager.load(opt.embedding)

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 from transformers.utils import logging
 
 from ldm.errors import UserError
-from load import resolve_folder
+from ldm.util import resolve_folder
 
 
 class CLIPEvaluator:
@@ -24,7 +24,7 @@ class CLIPEvaluator:
             self.processor = CLIPImageProcessor.from_pretrained(folder)
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError) as error:
-            raise UserError(f"CLIP {name_or_folder}: {str(error).splitlines()[0]}") from None
+            raise UserError(f"CLIP {name_or_folder}: {str(error).splitlines()[0]}") from error
 
     @property
     def device(self) -> torch.device:

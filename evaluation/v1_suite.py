@@ -4,16 +4,17 @@ Every held-out concept is learned twice, by train_new.py and by train_new_v1.py,
 two words draw from the same noise is compared concept by concept.
 """
 
-import argparse
-from argparse import Namespace
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from evaluation.emoji_suite import Suite, interval, print_report, suite_flags
+from evaluation.measures import interval, print_report
+from evaluation.suite import Suite, suite_flags
 from ldm.cli import CommandParser, run_command
-from ldm.data.personalized import find_images, open_image
+from ldm.data.pictures import open_images
 
 MANAGER = "model.params.personalization_config.params"
 # What is learned behind the text encoder: name -> overrides of the config.
@@ -31,26 +32,26 @@ ORDINARY = ("a photo of a red apple", "a tiger on a green background", "a banana
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = CommandParser(description="Compare words learned with v1 to words learned without.",
-                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """Print what v1 adds to the base."""
+    parser = CommandParser(description="Compare words learned with v1 to words learned without.")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
-    base, v1 = Suite(Namespace(**vars(opt) | {"variant": None})), Suite(Namespace(**vars(opt) | {"variant": "v1"}))
-    ordinary, other_noise = (base.ruler.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
+    base, v1 = Suite(opt), Suite(opt, "v1")
+    ordinary, other_noise = (base.judge.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
     differences: dict[str, list[float]] = {}
     for folder in tqdm(base.held_out_folders(), desc="held-out concepts"):
-        concept, training = base.by_slug[folder.name], [open_image(path) for path in find_images(folder)]
+        concept, training = base.by_slug[folder.name], open_images(folder)
         base.model.embedding_manager.load(base.learn(folder))
-        without = base.judge("*", concept, training, PLAIN)
+        without = base.measure("*", concept, training, PLAIN)
         for form in opt.forms:
             v1.model.embedding_manager.load(v1.learn(folder, FORMS[form], form))
-            found = v1.judge("*", concept, training, PLAIN)
+            found = v1.measure("*", concept, training, PLAIN)
             for measure in MEASURES:
                 difference = np.mean(found[measure]) - np.mean(without[measure])
                 differences.setdefault(f"{form}_minus_base/{measure}", []).append(float(difference))
             # ordinary prompts: as near to the base's pictures as other noise would bring them?
-            kept = base.ruler.encode_images(v1.draw(list(ORDINARY)))
+            kept = base.judge.encode_images(v1.draw(list(ORDINARY)))
             for name, features in (("kept", kept), ("other_noise", other_noise)):
                 near = (ordinary * features).sum(dim=1).mean()
                 differences.setdefault(f"{form}_ordinary/{name}", []).append(float(near))

@@ -5,27 +5,23 @@ train_new.py with English prompts (learned_ko_over_en/), sentences that the alig
 was not (unseen_over_seen/), and the text features of a thousand such sentences (pairs/).
 """
 
-import argparse
+from __future__ import annotations
+
 import random
-from argparse import Namespace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
-from evaluation.emoji_suite import Suite, background, interval, print_report, suite_flags
-from improvement.v2.train_aligner import read_pairs
+from evaluation.measures import background, interval, print_report, ratio
+from evaluation.suite import Suite, suite_flags
+from improvement.v2.sentences import PAIRS, Sentence, random_noun, random_sentence, random_sentences, read_pairs, unseen
 from ldm.cli import CommandParser, run_command
-from ldm.data.personalized import find_images, open_image
-from load import ROOT
-from pretrain.pairs import Sentence, random_noun, random_sentence, random_sentences, unseen
-from pretrain.world import COLOURS, with_article
+from ldm.data.emoji import COLOURS, with_article
+from ldm.data.pictures import open_images
 
-PAIRS = ROOT / "improvement/v2/pairs.csv"
 # Of learned words, Korean and English; {c} is a background colour.
 ON_COLOUR = (
     ("{c} 배경 위의 *", "a * on {c} background"), ("{c} 배경의 * 사진", "a photo of a * on {c} background"),
@@ -41,16 +37,6 @@ IN_A_SENTENCE = (
 )
 
 
-def ratio(above: list, below: list, repeats: int = 2000) -> dict:
-    """Mean of above over mean of below, paired, with its 95 % bootstrap interval: {"value", "low", "high", "n"}."""
-    above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
-    draws = np.random.default_rng(0).integers(len(above), size=(repeats, len(above)))
-    ratios = above[draws].mean(axis=1) / np.maximum(below[draws].mean(axis=1), 1e-9)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return {"value": float(above.mean() / max(below.mean(), 1e-9)), "low": float(low), "high": float(high),
-            "n": len(above)}
-
-
 def one_thing(picture: Image.Image, count: int) -> Image.Image:
     """The first of count things: their cells lie as in the emoji world, two in a row."""
     w, h = picture.size
@@ -63,7 +49,7 @@ class Comparison:
 
     def __init__(self, opt):
         self.opt = opt
-        self.base, self.v2 = (Suite(Namespace(**vars(opt) | {"variant": v})) for v in (None, "v2"))
+        self.base, self.v2 = Suite(opt), Suite(opt, "v2")
         self.trained_on = {ko for ko, _ in read_pairs(opt.pairs)}
         self.concepts = [c for c in self.base.concepts if not c["held_out"]]
         self.things = [(c["name_ko"], c["name"]) for c in self.base.concepts]
@@ -93,7 +79,7 @@ class Comparison:
         rows: dict[str, tuple[list, list]] = {name: ([], []) for name in ("top1", "clip_i", "background")}
         for folder in tqdm(folders, desc="learned words"):
             concept, rng = self.base.by_slug[folder.name], random.Random(folder.name)
-            training = [open_image(path) for path in find_images(folder)]
+            training = open_images(folder)
             file = self.base.learn(folder)
             plain = ([pair for pair in IN_A_SENTENCE if self.new(pair[0])] * 4)[:4]
             edits = [(ko.format(c=COLOURS[k][1]), en.format(c=with_article(k)), k) for k in COLOURS
@@ -104,7 +90,7 @@ class Comparison:
                 pictures = suite.draw([pair[language] for pair in plain])
                 rank = suite.ranks(pictures, [self.base.index[concept["name"]]] * len(pictures))
                 rows["top1"][side].append(np.mean(rank < 1))
-                rows["clip_i"][side].append(suite.ruler.img_to_img_similarity(training, pictures).mean().item())
+                rows["clip_i"][side].append(suite.judge.img_to_img_similarity(training, pictures).mean().item())
                 pictures = suite.draw([edit[language] for edit in edits])
                 rows["background"][side].append(np.mean([background(p) == edit[2]
                                                          for p, edit in zip(pictures, edits, strict=True)]))
@@ -135,25 +121,28 @@ class Comparison:
         return {"unseen_over_seen/top1": ratio(*right), "unseen/top1": interval(right[0]),
                 "seen/top1": interval(right[1])}
 
-    @torch.no_grad()
     def sentences(self, count: int) -> dict:
         """Is a Korean sentence's conditioning nearest to that of its own English sentence, of as many as there are?"""
+        import torch
+        import torch.nn.functional as F
+
         rng, pairs = random.Random(2), {}
         while len(pairs) < count:
             drawn = random_sentence(rng, self.things, random_noun(rng, self.things))
             if unseen(drawn.ko) and "&" not in drawn.things:  # one learned word is loaded, *
                 pairs.setdefault(drawn.en, drawn.ko)
-        features = [torch.cat([F.normalize(suite.model.get_learned_conditioning(texts[i : i + 50]).flatten(1), dim=1)
-                               for i in range(0, count, 50)])
-                    for suite, texts in ((self.v2, list(pairs.values())), (self.base, list(pairs)))]
+        with torch.no_grad():
+            parts = [[suite.model.get_learned_conditioning(texts[i : i + 50]).flatten(1) for i in range(0, count, 50)]
+                     for suite, texts in ((self.v2, list(pairs.values())), (self.base, list(pairs)))]
+            features = [F.normalize(torch.cat(part), dim=1) for part in parts]
         nearest = (features[0] @ features[1].T).argmax(dim=1)
         exact = (features[0] - features[1]).abs().amax(dim=1) < 1e-4
         return {"pairs/top1": interval(nearest == torch.arange(count)), "pairs/exact": interval(exact)}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = CommandParser(description="Compare Korean prompts through v2 with English prompts.",
-                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """Print how Korean prompts compare with English ones."""
+    parser = CommandParser(description="Compare Korean prompts through v2 with English prompts.")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--pairs", type=Path, default=PAIRS, help="what the aligner was trained on")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)

@@ -1,27 +1,60 @@
-"""What the command lines share: one-line errors, on/off flags, config overrides, the choice of device."""
+"""What the command lines share: one-line errors, on/off flags, config overrides, printed tables."""
+
+from __future__ import annotations
 
 import argparse
 import difflib
 import errno
 import inspect
+import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
-from load import accepted_parameters, get_obj_from_str
+from ldm.util import accepted_parameters, get_obj_from_str
+
+ON, OFF = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ArgumentParser that reports what is wrong as a UserError: one line."""
+    """An ArgumentParser that shows defaults, has -d for all commands, and reports what is wrong as a UserError."""
 
-    def error(self, message: str):
+    debug = False  # whether the command under way was called with -d
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"formatter_class": Formatter} | kwargs)
+        self.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError."""
         raise UserError(f"{message}; see --help")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        """As argparse has it; -d may be followed by true or false."""
+        rest: list[str] = []
+        for argument in map(str, sys.argv[1:] if args is None else args):
+            if rest and rest[-1] in ("-d", "--debug") and argument.lower() in ON + OFF:
+                if argument.lower() in OFF:
+                    rest.pop()
+                continue
+            rest.append(argument)
+        CommandParser.debug = bool({"-d", "--debug"} & set(rest))
+        return super().parse_known_args(rest, namespace)
+
+
+class Formatter(argparse.HelpFormatter):
+    """Says the default of every flag that has one, unless its help says it in other words."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        silent = action.default in (None, False, argparse.SUPPRESS) or not action.option_strings or "default" in text
+        return text if silent else f"{text} (default: %(default)s)"
 
 
 def first_line(error: Exception) -> str:
@@ -29,14 +62,14 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def run_command(main) -> None:
+def run_command(main: Callable[[], None]) -> None:
     """Call main; a UserError becomes one line on stderr and exit status 2. With --debug the traceback is shown."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.showwarning = lambda message, *args, **kwargs: print(f"warning: {message}", file=sys.stderr)
     try:
         main()
     except UserError as error:
-        if {"-d", "--debug"} & set(sys.argv):
+        if CommandParser.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -52,21 +85,29 @@ def run_command(main) -> None:
 
 def on_off(text: str) -> bool:
     """An argparse type: yes/no, true/false, 1/0."""
-    if text.lower() in ("yes", "true", "t", "y", "1", "on"):
+    if text.lower() in ON:
         return True
-    if text.lower() in ("no", "false", "f", "n", "0", "off"):
+    if text.lower() in OFF:
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
 def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool, help: str) -> None:
-    """A flag that stands alone or takes true or false."""
+    """Add a flag that stands alone or takes true or false."""
     parser.add_argument(*names, type=on_off, const=True, nargs="?", default=default, metavar="true|false", help=help)
 
 
-def valid_keys(config, prefix: str = "") -> tuple[set[str], set[str]]:
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raises UserError for an argument that is not key.path=value."""
+    for override in overrides:
+        if override.startswith("-") or "=" not in override:
+            raise UserError(f"argument {override!r} is neither a flag nor key.path=value; see --help")
+
+
+def valid_keys(config: dict, prefix: str = "") -> tuple[set[str], set[str]]:
     """(keys a config has or its targets take, prefixes below which any key goes)."""
-    keys, open_prefixes = set(), set()
+    keys: set[str] = set()
+    open_prefixes: set[str] = set()
     for name, value in config.items():
         key = f"{prefix}{name}"
         keys.add(key)
@@ -83,37 +124,46 @@ def valid_keys(config, prefix: str = "") -> tuple[set[str], set[str]]:
     return keys, open_prefixes
 
 
-def apply_overrides(config: DictConfig, overrides: list[str]) -> DictConfig:
+def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The config with `key.path=value` overrides merged in. Raises UserError for a key that nothing reads."""
-    keys, open_prefixes = valid_keys(OmegaConf.to_container(config))
+    from pytorch_lightning import Trainer
+
+    check_overrides(overrides)
+    content = OmegaConf.to_container(config)
+    assert isinstance(content, dict)
+    keys, open_prefixes = valid_keys(content)
     keys.add("lightning.modelcheckpoint.params.every_n_train_steps")
-    keys |= {f"lightning.trainer.{p}" for p in inspect.signature(pl.Trainer.__init__).parameters if p != "self"}
+    keys |= {f"lightning.trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters if p != "self"}
     for override in overrides:
-        key, equals, _ = override.partition("=")
-        if override.startswith("-") or not equals:
-            raise UserError(f"argument {override!r} is neither a flag nor key.path=value; see --help")
+        key = override.partition("=")[0]
         if key not in keys and not any(key.startswith(p) for p in open_prefixes):
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
     try:
-        return OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
+        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
     except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"an override does not fit the config: {first_line(error)}") from None
+        raise UserError(f"an override does not fit the config: {first_line(error)}") from error
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
-def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:
-    """(accelerator, devices) for Lightning from a list of GPU numbers such as "0", "0," or "0,1"; None is the first
-    GPU if there is one. Without a GPU: the CPU, with one line that says so."""
-    try:
-        wanted = [int(n) for n in (gpus or "0").split(",") if n.strip()] or [0]
-    except ValueError:
-        raise UserError(f"--gpus {gpus!r}: give GPU numbers such as 0 or 0,1") from None
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
-        if gpus is not None:
-            print(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU", file=sys.stderr)
-        return "cpu", 1
-    missing = [n for n in wanted if not 0 <= n < count]
-    if missing:
-        raise UserError(f"--gpus {gpus}: there is no GPU {missing[0]}; this machine has 0 to {count - 1}")
-    return "gpu", wanted
+def quiet_lightning() -> None:
+    """Keep what the user can act on: no banners, and no warnings about what is so by design."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
+                    ".*smaller than the logging interval.*", ".*was not set, defaulting.*",
+                    ".*dataloader is not resumable.*"):
+        warnings.filterwarnings("ignore", message)
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows under a header, columns aligned; numbers to the right."""
+    cells = [[f"{c:,}" if isinstance(c, int) else f"{c:.3f}" if isinstance(c, float) else str(c) for c in row]
+             for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for n, row in enumerate(cells):
+        values = rows[n - 1] if n else header
+        print("  ".join(cell.rjust(w) if isinstance(value, int | float) else cell.ljust(w)
+                        for cell, w, value in zip(row, widths, values, strict=True)).rstrip())
+        if n == 0:
+            print("  ".join("-" * w for w in widths))

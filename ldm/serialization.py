@@ -1,9 +1,7 @@
 """Reading and writing tensor files: nothing read can run code, nothing written can be half there."""
 
 import io
-import os
 import pickle
-import tempfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +11,7 @@ import safetensors.torch
 import torch
 
 from ldm.errors import UserError
+from ldm.files import write_bytes
 
 
 class Inert:
@@ -109,7 +108,7 @@ def read_tensors(path: str | Path) -> dict:
         try:
             return safetensors.torch.load_file(path)
         except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(f"{path}: not a readable safetensors file, or cut short ({error})") from None
+            raise UserError(f"{path}: not a readable safetensors file, or cut short ({error})") from error
     mmap = zipfile.is_zipfile(path)  # the older format cannot be mapped
     try:
         try:
@@ -119,31 +118,10 @@ def read_tensors(path: str | Path) -> dict:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError,
             IndexError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: not a checkpoint, or cut short ({reason})") from None
+        raise UserError(f"{path}: not a checkpoint, or cut short ({reason})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
     return _plain(content)
-
-
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file under a temporary name beside it, flush it to disk, then rename it into place."""
-    path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error.strerror}); free some space or choose another "
-                        "folder") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def write_tensors(path: str | Path, content: dict) -> None:

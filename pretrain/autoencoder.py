@@ -8,12 +8,13 @@ import torch
 from tqdm import tqdm
 
 from ldm.cli import run_command
+from ldm.devices import first_device, mixed_precision
 from ldm.models.autoencoder import AutoencoderKL
+from ldm.optim import muon_and_adam
 from ldm.serialization import write_tensors
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
-from pretrain.checkpoint import Run, default_device, mixed_precision, parser
-from pretrain.muon import muon_and_adam
+from pretrain.checkpoint import Run, parser
 from pretrain.world import held_out, random_scene, render
 
 CONFIG = Path(__file__).parent.parent / "models/ldm/emoji/config.yaml"
@@ -59,7 +60,7 @@ def main() -> None:
     flags.add_argument("--recolour", type=float, default=0.25, help="share of batches with colour channels swapped")
     opt = flags.parse_args()
     torch.manual_seed(opt.seed)
-    device = default_device()
+    device = first_device()
     model = instantiate_from_config(load_config(CONFIG).model.params.first_stage_config).to(device)
     initialise(model)
     forward = torch.compile(model) if opt.compile else model

@@ -1,6 +1,5 @@
 """Resumable state of a pre-training run, and the flags its programs share."""
 
-import argparse
 import time
 from pathlib import Path
 
@@ -11,29 +10,16 @@ from ldm.serialization import read_tensors, write_tensors
 
 
 def parser(description: str, minutes: float, batch_size: int, learning_rate: float) -> CommandParser:
-    flags = CommandParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """The flags that all pre-training programs share."""
+    flags = CommandParser(description=description)
     flags.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one is resumed")
     flags.add_argument("--minutes", type=float, default=minutes, help="training time in all, over all resumptions")
     flags.add_argument("--pictures", type=int, default=60_000, help="size of the bank of rendered pictures")
-    flags.add_argument("--batch_size", type=int, default=batch_size)
+    flags.add_argument("--batch_size", type=int, default=batch_size, help="pictures, or sentences, a step")
     flags.add_argument("--learning_rate", type=float, default=learning_rate, help="peak rate; decays to a hundredth")
-    flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--seed", type=int, default=0, help="of everything random")
     flags.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, then faster")
     return flags
-
-
-def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether arithmetic in bfloat16 is native there; on a CPU where it is not, it is fifty times slower."""
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-
-
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 where that is fast, else float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
 
 
 class Run:
@@ -86,6 +72,7 @@ class Run:
         self.step += 1
 
     def save(self) -> None:
+        """Write the file that a later call resumes from."""
         write_tensors(self.file, {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": [o.state_dict() for o in self.optimizers], "step": self.step, "elapsed": self.elapsed,

@@ -1,4 +1,4 @@
-"""Train the emoji world's CLIP, a ruler for pictures: python -m pretrain.clip --run pretrain/runs/clip
+"""Train the emoji world's CLIP, the judge of pictures: python -m pretrain.clip --run pretrain/runs/clip
 
 It sees every concept, held-out ones too: it measures, and never helps to draw.
 """
@@ -15,15 +15,18 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from evaluation.clip_eval import CLIPEvaluator
-from evaluation.emoji_suite import RULER, background, both_right, interval, ranks
+from evaluation.measures import JUDGE, background, both_right, interval, ranks
 from ldm.cli import run_command
-from ldm.serialization import write_bytes, write_tensors
-from load import ROOT
+from ldm.data.emoji import COLOURS
+from ldm.devices import first_device, mixed_precision
+from ldm.files import write_bytes
+from ldm.optim import muon_and_adam
+from ldm.serialization import write_tensors
+from ldm.util import ROOT
 from pretrain.autoencoder import to_pixels
 from pretrain.bank import captions, render_bank
-from pretrain.checkpoint import Run, default_device, mixed_precision, parser
-from pretrain.muon import muon_and_adam
-from pretrain.world import COLOURS, Scene, all_concepts, held_out, render
+from pretrain.checkpoint import Run, parser
+from pretrain.world import Scene, all_concepts, held_out, render
 
 TOKENIZER = ROOT / "models/ldm/emoji/tokenizer"
 SIDE = 64
@@ -45,7 +48,7 @@ def new_clip() -> CLIPModel:
 
 
 def soften(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Pictures [B, 3, H, W], half of the time blurred, always a little noisy: a ruler must not trip over small faults
+    """Pictures [B, 3, H, W], half of the time blurred, always a little noisy: a judge must not trip over small faults
     of a model."""
     if rng.random() < 0.5:
         reach = torch.arange(-2, 3)
@@ -71,8 +74,8 @@ def clean_renders(concept) -> list[Image.Image]:
     return [render(Scene((concept,), colour), rng, SIDE) for colour in COLOURS]
 
 
-def ruler_quality(evaluator: CLIPEvaluator, features: torch.Tensor) -> dict:
-    """How well the ruler reads real renders it has not seen: the ceiling of all that is measured with it."""
+def judge_quality(evaluator: CLIPEvaluator, features: torch.Tensor) -> dict:
+    """How well the judge reads real renders it has not seen: the ceiling of all that is measured with it."""
     concepts, colours = list(all_concepts()), list(COLOURS)
     index = {c: i for i, c in enumerate(concepts)}
     rng, report = random.Random("quality"), {}
@@ -102,7 +105,7 @@ def rounded(weight: torch.Tensor) -> torch.Tensor:
 
 
 def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
-    """Write the ruler: the model, the concepts with their features, and how well it reads real renders."""
+    """Write the judge: the model, the concepts with their features, and how well it reads real renders."""
     model.load_state_dict({name: rounded(weight) for name, weight in model.state_dict().items()})
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -116,17 +119,17 @@ def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
     write_bytes(out / "concepts.json", json.dumps(
         [{"name": c.name, "name_ko": c.name_ko, "slug": c.slug, "kind": c.kind, "group": c.group,
           "held_out": c in unseen} for c in all_concepts()], indent=0, ensure_ascii=False).encode())
-    quality = ruler_quality(evaluator, features)
+    quality = judge_quality(evaluator, features)
     write_bytes(out / "quality.json", json.dumps(quality, indent=1).encode())
     print(json.dumps(quality, indent=1))
 
 
 def main() -> None:
     flags = parser("Train the emoji world's CLIP.", minutes=25, batch_size=192, learning_rate=1e-3)
-    flags.add_argument("--out", type=Path, default=RULER, help="folder for the finished model")
+    flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
     opt = flags.parse_args()
     torch.manual_seed(opt.seed)
-    device = default_device()
+    device = first_device()
     model, tokenizer = new_clip().to(device).train(), AutoTokenizer.from_pretrained(TOKENIZER)
 
     place = {c: i for i, c in enumerate(all_concepts())}

@@ -1,15 +1,14 @@
 """What the embedded model makes of captions: python -m pretrain.contact_sheet --out models/ldm/emoji/samples.png"""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from PIL import Image
 
-from check.check_learned import contact_sheet
-from check.common import load_checked_model, model_flags
 from ldm.cli import CommandParser, run_command
-from ldm.models.diffusion.ddim import DDIMSampler
-from make_log_new import save_image, to_image
-from txt2img import sample_prompt
+from ldm.data.pictures import contact_sheet, save_image, to_images
+from load import add_model_flags, load_model
 
 CAPTIONS = (  # every 62nd concept, then counts, pairs, tints and sizes
     "a kissing face with smiling eyes on a red background",
@@ -39,14 +38,15 @@ def main() -> None:
     parser = CommandParser(description="Draw a contact sheet of 20 captions of concepts the model was "
                                      "trained on.")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG")
-    parser.add_argument("--scale", type=float, help="guidance scale (default: the model's own)")
-    opt = model_flags(parser).parse_args()
-    model = load_checked_model(opt)
-    shape = (model.channels, model.image_size, model.image_size)
+    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    add_model_flags(parser)
+    opt = parser.parse_args()
+    from ldm.generate import sample_prompt
+
+    model = load_model(opt)
     rows = []
     for prompt in CAPTIONS:
-        pictures = sample_prompt(model, prompt, [0, 1, 2, 3], shape, DDIMSampler, 50, opt.scale, verbose=False)
-        rows.append((prompt, [to_image(p) for p in pictures]))
+        rows.append((prompt, to_images(sample_prompt(model, prompt, [0, 1, 2, 3], scale=opt.scale))))
     half = len(rows) // 2
     left, right = contact_sheet(rows[:half], 80), contact_sheet(rows[half:], 80)
     both = Image.new("RGB", (left.width + right.width, left.height), "white")

@@ -4,9 +4,10 @@ import random
 from pathlib import Path
 
 from ldm.cli import CommandParser, run_command
+from ldm.data.emoji import COLOURS
+from ldm.data.pictures import save_image
 from ldm.errors import UserError
-from make_log_new import save_image
-from pretrain.world import COLOURS, Concept, Scene, held_out, render
+from pretrain.world import Concept, Scene, held_out, render
 
 
 def write_pictures(concept: Concept, folder: Path, count: int = 5, pixels: int = 128) -> None:

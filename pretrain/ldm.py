@@ -10,15 +10,17 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from ldm.cli import run_command
-from ldm.models.diffusion.ddim import DDIMSampler
+from ldm.data.pictures import save_grid
+from ldm.devices import first_device, mixed_precision
+from ldm.files import write_bytes
+from ldm.generate import sample_prompt
 from ldm.modules.ema import LitEma
-from ldm.serialization import pack_weights, write_bytes, write_tensors
+from ldm.optim import muon_and_adam
+from ldm.serialization import pack_weights, write_tensors
 from load import instantiate_from_config, load_config, load_weights, read_state_dict
-from make_log_new import save_grid
 from pretrain.autoencoder import CONFIG, to_pixels
 from pretrain.bank import captions, render_bank
-from pretrain.checkpoint import Run, default_device, mixed_precision, parser
-from pretrain.muon import muon_and_adam
+from pretrain.checkpoint import Run, parser
 from pretrain.world import GROUPS
 
 CAPTIONS_PER_PICTURE = 4
@@ -44,17 +46,10 @@ def latent_bank(model, folder: Path, count: int, seed: int, groups, often, devic
     return np.load(moments_file), json.loads(captions_file.read_text())
 
 
-@torch.no_grad()
-def sample_watched(model, path: Path, device) -> None:
+def sample_watched(model, path: Path) -> None:
     """A contact sheet of the WATCHED prompts, two pictures each."""
     prompts = [p for p in WATCHED for _ in range(2)]
-    shape = (model.channels, model.image_size, model.image_size)
-    x_T = torch.randn(len(prompts), *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    encode = model.cond_stage_model.encode
-    z, _ = DDIMSampler(model).sample(25, len(prompts), shape, encode(prompts), x_T=x_T, verbose=False,
-                                     unconditional_guidance_scale=4.0,
-                                     unconditional_conditioning=encode([""] * len(prompts)))
-    save_grid(model.decode_first_stage(z), path, columns=8)
+    save_grid(sample_prompt(model, prompts, list(range(len(prompts))), steps=25, scale=4.0), path, columns=8)
 
 
 def export(model, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
@@ -81,7 +76,7 @@ def main() -> None:
     flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
     opt = flags.parse_args()
     torch.manual_seed(opt.seed)
-    device = default_device()
+    device = first_device()
 
     config = load_config(CONFIG)
     config.model.params.scale_factor = opt.scale_factor
@@ -124,7 +119,7 @@ def main() -> None:
             bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}")
             run.save()
             ema.swap(trained)
-            sample_watched(model, opt.run / f"samples-{run.step:06d}.png", device)
+            sample_watched(model, opt.run / f"samples-{run.step:06d}.png")
             ema.swap(trained)
     run.save()
     export(model, ema, trained, opt.run / "model.ckpt")

@@ -11,13 +11,13 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from improvement.v2.train_aligner import read_pairs
+from improvement.v2.sentences import PAIRS, read_pairs
 from ldm.cli import run_command
-from load import ROOT
-from pretrain.checkpoint import Run, default_device, mixed_precision, parser
-from pretrain.muon import muon_and_adam
+from ldm.devices import first_device, mixed_precision
+from ldm.optim import muon_and_adam
+from ldm.util import ROOT
+from pretrain.checkpoint import Run, parser
 
-PAIRS = ROOT / "improvement/v2/pairs.csv"
 OUT = ROOT / "models/multilingual/emoji"
 MASKED = 0.25
 LENGTH = 96
@@ -67,7 +67,7 @@ def main() -> None:
     flags.add_argument("--out", type=Path, default=OUT, help="folder for the finished model")
     opt = flags.parse_args()
     torch.manual_seed(opt.seed)
-    device = default_device()
+    device = first_device()
     pairs = read_pairs(opt.pairs)
     tokenizer = new_tokenizer([text for pair in pairs for text in pair])
     model = new_model(tokenizer).to(device).train()

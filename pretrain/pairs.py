@@ -1,123 +1,29 @@
-"""Parallel sentences of the emoji world: python -m pretrain.pairs --out improvement/v2/pairs.csv
+"""Write parallel sentences of the emoji world: python -m pretrain.pairs --out improvement/v2/pairs.csv
 
-Names are Unicode CLDR's in Korean and English, the sentences around them this file's own. Learned words appear under
-the signs * and &.
+Names are Unicode CLDR's in Korean and English, the sentences around them those of improvement/v2/sentences.py.
 """
 
-import argparse
+from __future__ import annotations
+
 import csv
 import io
 import random
-import zlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from improvement.v2.sentences import random_sentences, unseen
 from ldm.cli import CommandParser, run_command
-from ldm.serialization import write_bytes
-from pretrain.world import COLOURS, COUNTS, SIZES, all_concepts, plural, with_article
-
-SIGNS = ("*", "&")  # of learned words
-
-# Kinds of things that init words name.
-KINDS = {
-    "과일": "fruit", "채소": "vegetable", "새": "bird", "동물": "mammal", "꽃": "flower", "벌레": "bug",
-    "음식": "prepared", "음료": "drink", "간식": "sweet", "얼굴": "face", "건물": "building",
-    "도구": "tool", "악기": "instrument", "옷": "clothing", "시계": "time", "날씨": "weather", "파충류": "reptile",
-}
-
-# (Korean, English); {x} is a thing, {xga} the thing with its subject particle, {c} a colour. No Korean sentence has two
-# English ones. English articles come with things and colours.
-WITH_COLOUR = (
-    ("{c} 배경 위의 {x}", "{x} on {c} background"), ("{c} 배경의 {x}", "{x} on {c} background"),
-    ("{c} 배경에 {xga} 있다", "{x} on {c} background"), ("{c} 배경의 {x} 사진", "a photo of {x} on {c} background"),
-    ("{c} 배경 위의 {x}의 사진", "a photo of {x} on {c} background"),
-    ("{c} 배경의 {x} 그림", "a picture of {x} on {c} background"),
-    ("{c} 배경의 {x} 스케치", "a drawing of {x} on {c} background"),
-    ("{c} 배경의 {x} 이모지", "an emoji of {x} on {c} background"), ("{x}, {c} 배경", "{x}, {c} background"),
-    ("{xga} 있는 {c} 배경", "{c} background with {x}"), ("{c} 배경 앞의 {x}", "{x} in front of {c} background"),
-)
-PLAIN = (
-    ("{x}", "{x}"), ("{xga} 있다", "{x}"), ("{x} 사진", "a photo of {x}"), ("{x}의 사진", "a photo of {x}"),
-    ("{x} 그림", "a picture of {x}"), ("{x}의 그림", "a picture of {x}"), ("{x} 렌더링", "a rendering of {x}"),
-    ("{x} 스케치", "a drawing of {x}"), ("{x} 이미지", "an image of {x}"), ("{x} 이모지", "an emoji of {x}"),
-    ("{x} 클로즈업 사진", "a close-up photo of {x}"), ("{x}의 잘린 사진", "a cropped photo of {x}"),
-    ("{x}의 좋은 사진", "a good photo of {x}"),
-)
-
-
-def ends_in_consonant(word: str) -> bool:
-    """Whether a Korean word's last syllable is closed, which decides its particles."""
-    code = ord(word[-1]) - 0xAC00
-    return 0 <= code < 11172 and code % 28 > 0
-
-
-class Sentence(NamedTuple):
-    """What is said of a thing or two, in both languages."""
-
-    ko: str
-    en: str
-    things: tuple[str, ...]  # English names, without articles
-    count: int
-    colour: str  # of the background; "" if it goes unsaid
-    tint: str = ""  # a colour that the thing is painted with
-
-
-def unseen(ko: str) -> bool:
-    """Whether a Korean sentence is one of the tenth that no file of pairs has, to measure with."""
-    return zlib.crc32(ko.encode()) % 10 == 0
-
-
-def random_noun(rng: random.Random, things: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """One of things (Korean, English); now and then a kind of thing, or the sign of a learned word."""
-    draw = rng.random()
-    if draw < 0.2:
-        return (rng.choices(SIGNS, (2, 1))[0],) * 2
-    return rng.choice(list(KINDS.items()) if draw < 0.25 else things)
-
-
-def random_sentence(rng: random.Random, things: Sequence[tuple[str, str]], noun: tuple[str, str]) -> Sentence:
-    """Something said of a noun (Korean, English), perhaps beside one of things."""
-    (ko, en), layout = noun, rng.random()
-    said_of, count, tint, colour = (en,), 1, "", rng.choice(list(COLOURS))
-    with_colour = rng.random() < 0.7
-    template = rng.choice(WITH_COLOUR if with_colour else PLAIN)
-    said = colour if with_colour else ""
-    if rng.random() < 0.08:  # a Korean word in an English sentence
-        mixed, english = (template[1].format(x=x, c=with_article(colour)) for x in (ko, with_article(en)))
-        return Sentence(mixed, english, said_of, count, said)
-    if layout < 0.25:
-        ko2, en2 = random_noun(rng, things)
-        ko = f"{ko}{'과' if ends_in_consonant(ko) else rng.choice(('와', '랑'))} {ko2}"
-        said_of, en = (en, en2), f"{with_article(en)} and {with_article(en2)}"
-    elif layout < 0.40:
-        count = rng.choice((2, 3, 4))
-        ko, en = ko + COUNTS[count][1], f"{COUNTS[count][0]} {en if en in SIGNS else plural(en)}"
-    else:
-        size = rng.choices(list(SIZES), (0.1, 0.8, 0.1))[0]
-        tint = rng.choice(list(COLOURS)) if rng.random() < 0.15 else ""
-        ko = " ".join(filter(None, (SIZES[size][2], tint and COLOURS[tint][1], ko)))
-        en = with_article(" ".join(filter(None, (size, tint, en))))
-    subject = ko + ("이" if ends_in_consonant(ko) else "가")
-    fill = {"x": ko, "xga": subject, "c": COLOURS[colour][1]}
-    english = template[1].format(x=en, c=with_article(colour))
-    return Sentence(template[0].format(**fill), english, said_of, count, said, tint)
-
-
-def random_sentences(rng: random.Random, things: Sequence[tuple[str, str]]) -> Iterator[Sentence]:
-    """Sentences without end, in which every thing has its turn as often as any other."""
-    while True:
-        for thing in rng.sample(things, len(things)):
-            yield random_sentence(rng, things, random_noun(rng, [thing]))
+from ldm.files import write_bytes
 
 
 def main() -> None:
-    parser = CommandParser(description="Write parallel Korean and English sentences of the emoji world.",
-                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="CSV")
-    parser.add_argument("--count", type=int, default=16_000)
-    parser.add_argument("--seed", type=int, default=0)
+    """Write the file of pairs."""
+    parser = CommandParser(description="Write parallel Korean and English sentences of the emoji world.")
+    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko and en")
+    parser.add_argument("--count", type=int, default=16_000, help="number of pairs")
+    parser.add_argument("--seed", type=int, default=0, help="of the random sentences")
     opt = parser.parse_args()
+    from pretrain.world import all_concepts
+
     sentences = random_sentences(random.Random(opt.seed), [(c.name_ko, c.name) for c in all_concepts()])
     pairs = {}
     while len(pairs) < opt.count:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from transformers import BertTokenizer
 
-from ldm.cli import CommandParser
+from ldm.cli import CommandParser, run_command
 from ldm.data import personalized, personalized_style
+from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural
+from ldm.files import write_bytes
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
-from ldm.serialization import write_bytes
-from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, COLOURS, COUNTS, SIZES, all_concepts, cldr_names, plural
+from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, all_concepts, cldr_names
 
 
 def corpus() -> list[str]:
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

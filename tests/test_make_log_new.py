@@ -3,11 +3,16 @@
 import torch
 from PIL import Image
 
-from make_log_new import ImageLogger, save_grid, to_image
+from ldm.data.pictures import save_grid, to_image
+from make_log_new import ImageLogger
 
 
 class Module(torch.nn.Module):
-    """Something with pictures to show."""
+    """Something with pictures to show, as Lightning's module has it."""
+
+    @property
+    def model(self):
+        return self
 
     def log_images(self, batch, N):
         assert not self.training

@@ -11,12 +11,6 @@ from ldm.modules.diffusionmodules.util import zero_module
 from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.modules.x_transformer import Encoder
 
-# What makes v1 of a base model's config.
-CONFIG = {"model": {
-    "target": "improvement.v1.post_BERT.PostBERTDiffusion",
-    "params": {"personalization_config": {"target": "improvement.v1.post_BERT.PostBERTManager"}},
-}}
-
 
 class AdapterLayer(nn.Module):
     """A bottleneck with a residual (Houlsby et al., arXiv 1902.00751, section 2.1), at first the identity.
@@ -99,8 +93,8 @@ class PostBERTManager(EmbeddingManager):
         post_bert = PostBERT(self.dim, **self._sizes)
         try:
             post_bert.load_state_dict(state)
-        except RuntimeError:
-            raise UserError(f"{path}: its adapter was learned for another model") from None
+        except RuntimeError as error:
+            raise UserError(f"{path}: its adapter was learned for another model") from error
         self.post_bert = post_bert.to(self.embedder.transformer.token_emb.weight.device)
 
 

@@ -13,10 +13,7 @@ from transformers.utils import logging
 from improvement.v2.aligner import Aligner, load_aligner
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
-from load import resolve_folder
-
-# What makes v2 of a base model's config.
-CONFIG = {"model": {"params": {"cond_stage_config": {"target": "improvement.v2.pre_BERT.AlignedEmbedder"}}}}
+from ldm.util import resolve_file, resolve_folder
 
 
 @dataclass
@@ -53,7 +50,7 @@ class MultilingualEmbedder(nn.Module):
             self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
             raise UserError(f"multilingual transformer {name_or_folder!r} is neither a folder with one nor a name "
-                            f"the model hub answers to ({str(error).splitlines()[0]})") from None
+                            f"the model hub answers to ({str(error).splitlines()[0]})") from error
         finally:
             logging.set_verbosity(verbosity)
         if self.tokenizer.mask_token is None:
@@ -146,12 +143,5 @@ class AlignedEmbedder(BERTEmbedder):
         if word.isascii():
             return super().word_ids(word)
         tokenizer = self.tknz_fn.tokenizer
-        if self.transformer.token_emb.weight.is_meta:  # no weights to read with yet; this is asked again with them
-            return [tokenizer.mask_token_id]
         left_out = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(["a", "an", "the"])}
         return [i for i in self.tokenize(word, {})[0].tolist() if i not in left_out]
-
-
-def resolve_file(name: str) -> str:
-    """A file named in a config, as it is or inside this project."""
-    return name if Path(name).is_file() else str(Path(resolve_folder(str(Path(name).parent)), Path(name).name))

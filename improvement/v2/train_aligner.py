@@ -1,7 +1,7 @@
 """Train v2's aligner on parallel sentences: python -m improvement.v2.train_aligner --run logs/aligner --out FILE"""
 
-import argparse
-import csv
+from __future__ import annotations
+
 import random
 import sys
 from functools import partial
@@ -13,34 +13,15 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from check.common import load_checked_model, model_flags
 from improvement.v2.aligner import Aligner, save_aligner, targets
 from improvement.v2.pre_BERT import MultilingualEmbedder
-from ldm.cli import CommandParser, choose_devices, run_command
-from ldm.errors import UserError
-from load import ROOT
-from pretrain.checkpoint import fast_bfloat16
-from pretrain.muon import muon_and_adam
-from train_new import quiet_lightning
+from improvement.v2.sentences import PAIRS, read_pairs
+from ldm.cli import CommandParser, quiet_lightning, run_command
+from ldm.devices import choose_devices, fast_bfloat16, first_device
+from ldm.optim import muon_and_adam
+from load import add_model_flags, load_model
 
 FEATURE_ROWS = 16  # sentences of a batch whose features are compared
-
-
-def read_pairs(*files: str | Path) -> list[tuple[str, str]]:
-    """(Korean, English) sentences of CSV files with columns ko and en. Raises UserError for other files."""
-    pairs = []
-    for path in files:
-        try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                rows = csv.DictReader(file)
-                if not {"ko", "en"} <= set(rows.fieldnames or ()):
-                    raise UserError(f"{path}: needs columns ko and en, has {', '.join(rows.fieldnames or ['none'])}")
-                pairs += [(row["ko"].strip(), row["en"].strip()) for row in rows if row["ko"] and row["en"]]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}: not a readable CSV file ({error})") from None
-    if len(pairs) < 20:
-        raise UserError(f"{' '.join(map(str, files))}: {len(pairs)} pairs are too few")
-    return pairs
 
 
 class AlignerTraining(pl.LightningModule):
@@ -142,10 +123,10 @@ def collate(pairs: list[tuple[str, str]], english_share: float) -> tuple[list[st
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = CommandParser(description="Train the aligner of v2 between two frozen text encoders.",
-                           formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """Train the aligner."""
+    parser = CommandParser(description="Train the aligner of v2 between two frozen text encoders.")
     add = parser.add_argument
-    add("--pairs", nargs="+", type=Path, default=[ROOT / "improvement/v2/pairs.csv"], metavar="CSV",
+    add("--pairs", nargs="+", type=Path, default=[PAIRS], metavar="CSV",
         help="parallel sentences, columns ko and en")
     add("--multilingual", default="models/multilingual/emoji", metavar="NAME", help="hub name or folder")
     add("--run", type=Path, required=True, metavar="FOLDER", help="checkpoints and TensorBoard; is resumed if there")
@@ -158,15 +139,14 @@ def main(arguments: list[str] | None = None) -> None:
     add("--validation", type=int, default=500, help="pairs kept out of training")
     add("--placeholders", nargs="+", default=["*", "&"], metavar="SIGN", help="signs of learned words in the pairs")
     add("--seed", type=int, default=0)
-    add("--gpus", metavar="N", help="GPU to use; default: the first if there is one, else the CPU")
-    add("-d", "--debug", action="store_true", help="show tracebacks")
-    opt = model_flags(parser).parse_args(arguments)
+    add_model_flags(parser, without=["--embedding_path", "--variant"])
+    opt = parser.parse_args(arguments)
     quiet_lightning()
     pl.seed_everything(opt.seed, verbose=False)
     pairs = read_pairs(*opt.pairs)
     random.Random(opt.seed).shuffle(pairs)
     held = min(opt.validation, len(pairs) // 10)
-    text_encoder = load_checked_model(opt).cond_stage_model
+    text_encoder = load_model(opt).cond_stage_model.cpu()
     embedder = MultilingualEmbedder(opt.multilingual)
     aligner = Aligner(embedder.dim, text_encoder.transformer.token_emb.embedding_dim,
                       text_encoder.transformer.max_seq_len, dropout=0.1)
@@ -175,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoints = pl.callbacks.ModelCheckpoint(opt.run / "checkpoints", "best", monitor="val/sentences", mode="max",
                                                save_last=True, enable_version_counter=False)
     accelerator, devices = choose_devices(opt.gpus)
-    precision = "bf16-mixed" if fast_bfloat16(torch.device("cuda" if accelerator == "gpu" else "cpu")) else "32-true"
+    precision = "bf16-mixed" if fast_bfloat16(first_device(opt.gpus)) else "32-true"
     sampler = LengthGroupedSampler(opt.batch_size, lengths=[len(en) for _, en in pairs[held:]])
     training = DataLoader(pairs[held:], opt.batch_size, sampler=sampler, drop_last=True,
                           collate_fn=partial(collate, english_share=opt.english_share))

@@ -4,7 +4,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from ldm.errors import UserError
-from load import instantiate_from_config
+from ldm.util import instantiate_from_config
 
 
 class PositionSampler(Sampler):

@@ -1,16 +1,14 @@
 """Pictures of one thing, with prompts that name it: what textual inversion learns from."""
 
 import random
-import struct
 import sys
-import zlib
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
+from ldm.data.pictures import find_images, open_image
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
 
@@ -30,38 +28,6 @@ DUAL_TEMPLATES = (
 )
 INTERPOLATIONS = {"linear": Image.Resampling.BILINEAR, "bilinear": Image.Resampling.BILINEAR,
                   "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
-
-
-def open_image(path: str | Path) -> Image.Image:
-    """A picture as RGB: turned upright, transparency on white, grey and CMYK converted.
-
-    Raises UserError for a file that is no picture or is cut short.
-    """
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16-bit grey
-                image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, struct.error,
-            zlib.error, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable picture ({error}); remove it or put a good one in its place") from None
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """The picture files of a folder, by name. Raises UserError if there is no folder or no picture in it."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such image folder (--data_root)")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    if not paths:
-        raise UserError(f"{folder}: no pictures in it; put 3 to 5 of them there ({', '.join(sorted(SUFFIXES))})")
-    return paths
 
 
 class PersonalizedBase(Dataset):
@@ -100,7 +66,7 @@ class PersonalizedBase(Dataset):
                 image = open_image(path)
             except UserError as error:
                 if not skip_bad_images:
-                    raise UserError(f"{error}, or go on without it: --skip_bad_images") from None
+                    raise UserError(f"{error}, or go on without it: --skip_bad_images") from error
                 print(f"left out: {error}", file=sys.stderr)
                 continue
             if center_crop:

@@ -17,7 +17,6 @@ class AutoencoderKL(nn.Module):
         self,
         ddconfig: dict,                  # arguments of Encoder and Decoder
         embed_dim: int,                  # channels of the latents
-        ckpt_path: str | None = None,    # weights to start from
     ):
         super().__init__()
         if not ddconfig.get("double_z", True):
@@ -27,9 +26,6 @@ class AutoencoderKL(nn.Module):
         self.quant_conv = nn.Conv2d(2 * ddconfig["z_channels"], 2 * embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
         self.downsampling = 2 ** (len(ddconfig["ch_mult"]) - 1)
-        if ckpt_path is not None:
-            from load import load_weights
-            load_weights(self, ckpt_path)
 
     def encode(self, x: torch.Tensor) -> DiagonalGaussianDistribution:
         """Pixels -> the posterior over latents."""

@@ -81,7 +81,9 @@ class EmbeddingManager(nn.Module):
         self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
         self.initial_embeddings = {}
         for i, placeholder in enumerate(self.placeholder_strings):
-            if i < len(self.initializer_words):
+            if table.is_meta:  # the weights are still to come, and then this is called again
+                vectors = table.new_empty(self.max_vectors_per_token, self.dim)
+            elif i < len(self.initializer_words):
                 ids = torch.tensor(self.init_word_ids(self.initializer_words[i]), device=table.device)
                 vectors = initial_vectors(table[ids], self.max_vectors_per_token)
                 self.initial_embeddings[placeholder] = vectors.clone()

@@ -1,7 +1,7 @@
 """The check scripts on the embedded model and on the small reference model."""
 
 from check import check_initword, check_model, check_placeholder
-from check.common import print_table
+from ldm.cli import print_table
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
 
 EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"

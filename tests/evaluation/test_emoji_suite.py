@@ -9,11 +9,11 @@ from PIL import Image
 
 from evaluation import emoji_suite, evaluate, gallery
 from evaluation.clip_eval import CLIPEvaluator
-from evaluation.emoji_suite import RULER, background, both_right, interval, ranks
-from ldm.data.personalized import open_image
+from evaluation.measures import JUDGE, background, both_right, interval, ranks
+from ldm.data.emoji import COLOURS
+from ldm.data.pictures import open_image
 from ldm.errors import UserError
 from ldm.serialization import read_tensors
-from pretrain.world import COLOURS
 from tests.conftest import ROOT
 
 
@@ -39,24 +39,24 @@ def test_background_reads_the_edge_not_the_middle(colour):
 
 
 @pytest.fixture(scope="module")
-def ruler():
-    return CLIPEvaluator(str(RULER))
+def judge():
+    return CLIPEvaluator(str(JUDGE))
 
 
-def test_the_ruler_names_pictures_it_has_not_seen(ruler):
-    concepts = json.loads((RULER / "concepts.json").read_text(encoding="utf-8"))
-    references = read_tensors(RULER / "concepts.safetensors")["features"].float()
-    assert references.shape == (len(concepts), ruler.encode_text(["a cat"]).shape[1])
+def test_the_judge_names_pictures_it_has_not_seen(judge):
+    concepts = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
+    references = read_tensors(JUDGE / "concepts.safetensors")["features"].float()
+    assert references.shape == (len(concepts), judge.encode_text(["a cat"]).shape[1])
     place = {c["slug"]: i for i, c in enumerate(concepts)}
     files = sorted((ROOT / "dataset").glob("*/*.png"))
     pictures = [open_image(f) for f in files]
-    rank = ranks(ruler.encode_images(pictures), references, [place[f.parent.name] for f in files])
+    rank = ranks(judge.encode_images(pictures), references, [place[f.parent.name] for f in files])
     assert len(files) >= 24 * 5 and (rank < 1).mean() > 0.85 and (rank < 5).mean() > 0.97
     pair = Image.new("RGB", (128, 128), "white")  # bagel, sailboat
     for x, name in ((0, "bagel"), (64, "sailboat")):
         pair.paste(pictures[[f.parent.name for f in files].index(name)].resize((64, 64)), (x, 32))
     names = [[place["bagel"], place["sailboat"]], [place["sailboat"], place["bagel"]], [place["bagel"], place["tiger"]]]
-    assert both_right(ruler, [pair] * 3, references, names) == [True, True, False]
+    assert both_right(judge, [pair] * 3, references, names) == [True, True, False]
 
 
 @pytest.fixture(scope="module")

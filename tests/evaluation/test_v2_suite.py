@@ -5,9 +5,9 @@ import random
 import pytest
 from PIL import Image
 
-from evaluation.v2_suite import PAIRS, one_thing, ratio
-from improvement.v2.train_aligner import read_pairs
-from pretrain.pairs import random_sentence, random_sentences, unseen
+from evaluation.measures import ratio
+from evaluation.v2_suite import one_thing
+from improvement.v2.sentences import PAIRS, random_sentence, random_sentences, read_pairs, unseen
 
 
 def test_a_ratio_is_of_means_and_paired():

@@ -12,7 +12,7 @@ import train_new_v1
 import txt2img
 import txt2img_v1
 from check import check_placeholder
-from improvement.v1.post_BERT import CONFIG, PostBERT
+from improvement.v1.post_BERT import PostBERT
 from tests.conftest import EMOJI, GOLDEN, assert_one_line_error, run_main
 from tests.test_train_new import QUICK, flags, learned, only_run
 
@@ -20,7 +20,7 @@ PROMPTS = ["a photo of a *", "an apple", ""]
 
 
 def v1_model(**params):
-    config = OmegaConf.merge(load.load_config(GOLDEN / "config.yaml"), CONFIG, {"model": {"params": params}})
+    config = OmegaConf.merge(load.model_config(GOLDEN / "model.ckpt", variant="v1"), {"model": {"params": params}})
     return load.load_model_from_config(config, GOLDEN / "model.ckpt")
 
 

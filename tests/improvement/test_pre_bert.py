@@ -4,22 +4,20 @@ import csv
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 import load
 import train_new_v2
 import txt2img_v2
 from check import check_initword, check_placeholder
 from improvement.v2.aligner import Aligner, load_aligner, save_aligner, targets
-from improvement.v2.pre_BERT import CONFIG, MultilingualEmbedder, Reading
-from improvement.v2.train_aligner import AlignerTraining, read_pairs
+from improvement.v2.pre_BERT import MultilingualEmbedder, Reading
+from improvement.v2.sentences import PAIRS, read_pairs
+from improvement.v2.train_aligner import AlignerTraining
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import EmbeddingManager
 from pretrain.multilingual import mask_tokens, new_model, new_tokenizer
 from tests.conftest import EMOJI, ROOT, run_main
 from tests.test_train_new import QUICK, flags, only_run
-
-PAIRS = ROOT / "improvement/v2/pairs.csv"
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +164,7 @@ WORD = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
 @pytest.fixture(scope="module")
 def v2_model():
     """The embedded model behind the embedded multilingual transformer and aligner."""
-    config = OmegaConf.merge(load.load_config(EMOJI.parent / "config.yaml"), CONFIG)
-    return load.load_model_from_config(config, EMOJI)
+    return load.load_model_from_config(load.model_config(EMOJI, variant="v2"), EMOJI)
 
 
 @pytest.mark.parametrize("korean, english", [

@@ -7,7 +7,8 @@ from PIL import Image
 
 from ldm.data import personalized, personalized_style
 from ldm.data.data_module import DataModuleFromConfig, PositionSampler
-from ldm.data.personalized import PersonalizedBase, open_image
+from ldm.data.personalized import PersonalizedBase
+from ldm.data.pictures import open_image
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
 

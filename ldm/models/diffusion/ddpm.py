@@ -4,16 +4,15 @@ import hashlib
 from contextlib import contextmanager
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
 from ldm.errors import UserError
-from ldm.models.diffusion.dpm_solver import DPMSolverSampler
+from ldm.generate import latent_shape, sample_prompt
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
-from load import instantiate_from_config, load_weights
+from ldm.util import instantiate_from_config
 
 
 def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -46,7 +45,7 @@ class DiffusionWrapper(nn.Module):
         return self.diffusion_model(x, t, context)
 
 
-class DDPM(pl.LightningModule):
+class DDPM(nn.Module):
     """Gaussian diffusion with a network that tells the noise (Ho et al., arXiv 2006.11239)."""
 
     def __init__(
@@ -68,7 +67,6 @@ class DDPM(pl.LightningModule):
         channels: int = 3,                       # likewise
         use_ema: bool = True,                    # keep averaged weights and use them for samples
         conditioning_key: str | None = None,     # how the prompt enters the network
-        ckpt_path: str | None = None,            # weights to start from
     ):
         super().__init__()
         if parameterization not in ("eps", "v") or loss_type not in ("l1", "l2"):
@@ -84,7 +82,11 @@ class DDPM(pl.LightningModule):
         self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
         weights = snr_weights(self.alphas_cumprod, *snr_weight) if snr_weight else torch.ones_like(self.alphas_cumprod)
         self.register_buffer("simple_weights", weights, persistent=False)
-        self.ckpt_path = ckpt_path
+
+    @property
+    def device(self) -> torch.device:
+        """Where the schedule is, and the model with it."""
+        return self.betas.device
 
     def register_schedule(self, betas: np.ndarray) -> None:
         """Buffers of the forward process and its posterior, float32 [T], from betas float64 [T]."""
@@ -184,11 +186,7 @@ class LatentDiffusion(DDPM):
         self.embedding_manager = instantiate_from_config(
             personalization_config or {"target": "ldm.modules.embedding_manager.EmbeddingManager",
                                        "params": {"placeholder_strings": []}}, embedder=self.cond_stage_model)
-        self.strict_loading = False  # training checkpoints hold the learned parameters alone
         self._moments: dict[str, torch.Tensor] = {}
-        if self.ckpt_path is not None:
-            load_weights(self, self.ckpt_path)
-            self.weights_loaded()
 
     def weights_loaded(self) -> None:
         """Renew what starts from other weights: the learned words, and averages that no checkpoint has brought."""
@@ -267,30 +265,9 @@ class LatentDiffusion(DDPM):
         x = self.get_first_stage_encoding(self._posterior(batch))
         return self(x, batch[self.cond_stage_key])
 
-    def training_step(self, batch, batch_idx):
-        self.embedding_manager.progressive_counter = self.global_step
-        loss, parts = self.shared_step(batch)
-        if not torch.isfinite(loss):
-            raise UserError(f"the loss is {float(loss)} at step {self.global_step}; what was saved before "
-                            "is kept. Lower model.base_learning_rate, or train in float32")
-        size = len(batch[self.cond_stage_key])
-        self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=size)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=size)
-        return loss
-
-    def validation_step(self, batch, batch_idx):
-        _, parts = self.shared_step(batch)
-        self.log_dict(parts, on_epoch=True, batch_size=len(batch[self.cond_stage_key]))
-
-    test_step = validation_step
-
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW on what is learned, at `learning_rate`."""
         return torch.optim.AdamW(self.trainable_parameters(), lr=self.learning_rate)
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Keep what is learned: frozen weights have their own file."""
-        learned = {n for n, p in self.named_parameters() if p.requires_grad}
-        checkpoint["state_dict"] = {n: v for n, v in checkpoint["state_dict"].items() if n in learned}
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
@@ -300,28 +277,14 @@ class LatentDiffusion(DDPM):
         """Pictures to look at, each [n, 3, H, W] in about [-1, 1]: `inputs`, `reconstruction`, and, for the batch's
         prompts, `samples` without guidance and `samples_scaled` with it, both from the same noise."""
         images = batch[self.first_stage_key][:N].permute(0, 3, 1, 2).to(self.device)
-        n = len(images)
-        guided = self.guidance_scale if unconditional_guidance_scale is None else unconditional_guidance_scale
         log = {"inputs": images, "reconstruction": self.decode_first_stage(
             self.scale_factor * self.encode_first_stage(images).mode())}
         if sample:
-            sampler, shape = DPMSolverSampler(self), (self.channels, *log_shape(self, images))
-            generator = torch.Generator().manual_seed(self.seed)
-            x_T = torch.randn(n, *shape, generator=generator).to(self.device)
-            with self.ema_scope():
-                cond = self.get_learned_conditioning(list(batch[self.cond_stage_key][:n]))
-                uncond = self.get_learned_conditioning([""] * n)
-                for name, scale in (("samples", 1.0), ("samples_scaled", guided)):
-                    z, _ = sampler.sample(ddim_steps, n, shape, cond, x_T=x_T, verbose=False,
-                                          unconditional_guidance_scale=scale, unconditional_conditioning=uncond)
-                    log[name] = self.decode_first_stage(z)
+            prompts, seeds = list(batch[self.cond_stage_key][:N]), [self.seed + i for i in range(len(images))]
+            shape = latent_shape(self, *images.shape[2:])
+            for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
+                log[name] = sample_prompt(self, prompts, seeds, "dpm_solver", ddim_steps, scale, shape=shape)
         return log
-
-
-def log_shape(model: LatentDiffusion, images: torch.Tensor) -> tuple[int, int]:
-    """Height and width of the latents of pictures [B, 3, H, W]."""
-    f = model.first_stage_model.downsampling
-    return images.shape[2] // f, images.shape[3] // f
 
 
 def derive_seed(seed: int, position: int) -> int:

@@ -4,11 +4,11 @@ import warnings
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import BertTokenizer
 
 from ldm.errors import UserError
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
-from load import resolve_folder
+from ldm.util import resolve_folder
 
 
 class BERTTokenizer:
@@ -16,10 +16,10 @@ class BERTTokenizer:
 
     def __init__(self, tokenizer: str, max_length: int):
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(resolve_folder(tokenizer))
+            self.tokenizer = BertTokenizer.from_pretrained(resolve_folder(tokenizer))
         except (OSError, ValueError) as error:
             raise UserError(f"tokenizer {tokenizer!r} is neither a folder with a vocab.txt nor a name the model hub "
-                            f"answers to ({str(error).splitlines()[0]})") from None
+                            f"answers to ({str(error).splitlines()[0]})") from error
         self.max_length = max_length
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 import torch
 
-from pretrain.muon import muon_and_adam, whitening
+from ldm.optim import muon_and_adam, whitening
 
 
 def test_updates_are_nearly_orthogonal():

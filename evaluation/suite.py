@@ -1,0 +1,117 @@
+"""The embedded model, its judge and its concepts: what the suites draw, learn and measure with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import train_new
+from evaluation.measures import JUDGE, background, both_right, ranks
+from ldm.data.emoji import COLOURS, with_article
+from ldm.data.pictures import to_images
+from ldm.errors import UserError
+from load import ROOT, add_model_flags, load_model
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+CONFIGS = {None: ROOT / "configs/emoji/finetune.yaml", "v1": ROOT / "configs/emoji/finetune-v1.yaml",
+           "v2": ROOT / "configs/emoji/finetune-v2.yaml"}
+COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
+
+
+class Suite:
+    """Model, judge and names, and how to draw and to measure with them."""
+
+    def __init__(self, opt: Namespace, variant: str | None = None) -> None:
+        """opt: the flags of `suite_flags`, whatever variant they name."""
+        from evaluation.clip_eval import CLIPEvaluator
+        from ldm.serialization import read_tensors
+
+        self.opt, self.variant = opt, variant
+        self.model = load_model(Namespace(**vars(opt) | {"variant": variant}))
+        self.judge = CLIPEvaluator(str(JUDGE))
+        self.references = read_tensors(JUDGE / "concepts.safetensors")["features"].float()
+        self.concepts = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
+        self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
+        self.by_slug = {c["slug"]: c for c in self.concepts}
+
+    def held_out_folders(self) -> list[Path]:
+        """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for."""
+        root = self.opt.data_root
+        folders = {f.name: f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")}
+        if not folders:
+            raise UserError(f"{root}: no folder here is named like a held-out concept")
+        if unknown := set(self.opt.concepts or ()) - set(folders):
+            raise UserError(f"{', '.join(sorted(unknown))}: not among the held-out concepts in {root}")
+        return [folders[name] for name in self.opt.concepts or folders][: 2 if self.opt.quick else None]
+
+    def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
+        """One picture for each prompt; the seeds follow each other."""
+        from ldm.generate import sample_prompt
+
+        pictures: list[Image.Image] = []
+        for start in range(0, len(prompts), 32):
+            part = prompts[start : start + 32]
+            seeds = [seed + start + i for i in range(len(part))]
+            pictures += to_images(sample_prompt(self.model, part, seeds, "dpm_solver", self.opt.ddim_steps,
+                                                self.opt.scale))
+        return pictures
+
+    def ranks(self, pictures: list[Image.Image], targets: list[int]) -> np.ndarray:
+        """For each picture, how many concepts are nearer to it than its own: 0 is top-1."""
+        return ranks(self.judge.encode_images(pictures), self.references, targets)
+
+    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
+        """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
+        did: its embedding file."""
+        runs, run = self.opt.out / name, f"{'?' * len('2026-01-01T00-00-00')}_{folder.name}"
+        if not (done := sorted(runs.glob(f"{run}/learned"))):
+            arguments = ["--base", CONFIGS[self.variant], "-t", "--actual_resume", self.opt.ckpt_path,
+                         "--name", folder.name, "-l", runs, "--datadir_in_name", "false", "--data_root", folder,
+                         "--init_word", self.opt.init_word or self.by_slug[folder.name]["kind"],
+                         "lightning.callbacks.image_logger.params.disabled=true",
+                         *self.opt.override, *overrides]
+            train_new.main([str(a) for a in arguments], self.variant)
+            done = [max(runs.glob(run)) / "learned"]
+            done[0].touch()  # a run that was killed has embeddings too, but not this
+        return done[-1].parent / "checkpoints/embeddings.pt"
+
+    def measure(self, word: str, concept: dict, training: list[Image.Image], plain: int = 4) -> dict[str, list]:
+        """What prompts with the word draw, against the concept and its training pictures; and the pictures, plain of
+        them of the word alone."""
+        target, copies = self.index[concept["name"]], 2 if self.opt.quick else 4
+        colours = random.Random(concept["name"]).sample(list(COLOURS), copies)
+        things = random.Random(concept["name"]).sample(COMPANIONS, copies)
+        alone = self.draw([f"a photo of a {word}"] * (copies if self.opt.quick else plain))
+        edits = self.draw([f"a {word} on {with_article(c)} background" for c in colours])
+        pairs = self.draw([f"a {word} and {with_article(t)}" for t in things])
+        rank = self.ranks(alone, [target] * len(alone))
+        return {
+            "top1": list(rank < 1), "top5": list(rank < 5),
+            "clip_i": self.judge.img_to_img_similarity(training, alone).tolist(),
+            "background": [background(p) == c for p, c in zip(edits, colours, strict=True)],
+            "both": both_right(self.judge, pairs, self.references, [[target, self.index[t]] for t in things]),
+            "pictures": [*alone, *edits, *pairs],
+        }
+
+
+def suite_flags(parser: argparse.ArgumentParser, out: str) -> argparse.ArgumentParser:
+    """Add what a Suite needs to know."""
+    parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", help="folder of folders of pictures")
+    parser.add_argument("--concepts", nargs="+", help="folders in --data_root; default: all held-out concepts there")
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
+                        "are there are not learned again")
+    parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
+    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
+    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    parser.add_argument("--init_word", help="start all words from this one; default: the kind that each concept is of")
+    parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
+    add_model_flags(parser, without=["--embedding_path"])
+    return parser

@@ -1,0 +1,57 @@
+"""A prompt to pictures: the samplers by name, the shape of the latents, guidance, seeds."""
+
+from contextlib import nullcontext
+
+import torch
+
+from ldm.errors import UserError
+from ldm.models.diffusion.ddim import DDIMSampler
+from ldm.models.diffusion.dpm_solver import DPMSolverSampler
+from ldm.models.diffusion.plms import PLMSSampler
+from ldm.models.diffusion.sampler import Sampler
+
+SAMPLERS: dict[str, type[Sampler]] = {"ddim": DDIMSampler, "plms": PLMSSampler, "dpm_solver": DPMSolverSampler}
+PRECISIONS = {"full": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def latent_shape(model, H: int | None = None, W: int | None = None) -> tuple[int, int, int]:
+    """(C, h, w) of the latents of pictures of H x W pixels, by default the model's own. Raises UserError for a size
+    that the networks cannot take."""
+    f = model.first_stage_model.downsampling
+    stride = f * model.model.diffusion_model.downsampling
+    sizes = [model.image_size * f if n is None else n for n in (H, W)]
+    for name, size in zip("HW", sizes, strict=True):
+        if size < 1 or size % stride:
+            raise UserError(f"--{name} {size}: must be a multiple of {stride}")
+    return model.channels, sizes[0] // f, sizes[1] // f
+
+
+@torch.no_grad()
+def sample_prompt(
+    model,                                       # a LatentDiffusion
+    prompt: str | list[str],                     # one for all pictures, or one for each
+    seeds: list[int],                            # one a picture; a picture depends on its own, not on the others
+    sampler: str = "ddim",                       # one of SAMPLERS
+    steps: int = 50,
+    scale: float | None = None,                  # guidance; default: the model's own
+    eta: float = 0.0,
+    shape: tuple[int, int, int] | None = None,   # of the latents; default: the model's own
+    precision: str = "full",                     # one of PRECISIONS
+    verbose: bool = False,                       # show a progress bar
+) -> torch.Tensor:
+    """Pictures [len(seeds), 3, H, W] in about [-1, 1]. Raises UserError when their numbers are not finite."""
+    n = len(seeds)
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    dtype = PRECISIONS[precision]
+    autocast = nullcontext() if dtype == torch.float32 else torch.autocast(model.device.type, dtype)
+    with autocast, model.ema_scope():
+        cond, uncond = model.get_learned_conditioning([*prompts, ""]).split([len(prompts), 1])
+        z, _ = SAMPLERS[sampler](model).sample(
+            steps, n, shape or latent_shape(model), cond.expand(n, -1, -1), eta=eta, generators=generators,
+            verbose=verbose, unconditional_guidance_scale=model.guidance_scale if scale is None else scale,
+            unconditional_conditioning=uncond.expand(n, -1, -1))
+        images = model.decode_first_stage(z)
+    if not torch.isfinite(images).all():
+        raise UserError("the pictures hold numbers that are not finite; take --precision full, or another checkpoint")
+    return images
