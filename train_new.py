@@ -32,6 +32,7 @@ from load import (
     instantiate_from_config,
     load_config,
     load_model_from_config,
+    merge_configs,
 )
 
 if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, so that --help and errors are quick
@@ -132,11 +133,11 @@ def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) 
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
     check_files(checkpoint)
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
-        config = OmegaConf.merge(load_config(beside), config)
+        config = merge_configs(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(OmegaConf.merge(config, VARIANTS.get(opt.variant, {})), overrides)
+    config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
     name_word(opt, config)
     return config
 
@@ -192,10 +193,11 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     callbacks = [setup, *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values())]
+    trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
         "log_every_n_steps": 10, "limit_val_batches": 1.0 if "validation" in config.data.params else 0,
-        **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
+        **trainer_config,
     }
     if arguments.get("enable_progress_bar", True):
         callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))

@@ -23,7 +23,7 @@ class CLIPEvaluator:
         logging.disable_progress_bar()
         try:
             self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
-            torch.nn.Module.to(self.model, device)
+            self.model.to(device)  # type: ignore[arg-type]  # transformers wraps nn.Module.to and loses its types
             self.processor = CLIPImageProcessor.from_pretrained(folder)
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
-from ldm.util import accepted_parameters, get_obj_from_str
+from ldm.util import accepted_parameters, get_obj_from_str, merge_configs
 
 ON, OFF = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
@@ -141,11 +141,9 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
     try:
-        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+        return merge_configs(config, OmegaConf.from_dotlist(list(overrides)))
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"an override does not fit the config: {first_line(error)}") from error
-    assert isinstance(merged, DictConfig)
-    return merged
 
 
 def quiet_lightning() -> None:

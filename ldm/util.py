@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,14 @@ def read_yaml(path: str | Path) -> DictConfig:
     return config
 
 
+def merge_configs(*configs: Mapping[Any, Any]) -> DictConfig:
+    """One config of several mappings, later ones over earlier ones. Raises OmegaConfBaseException where they do not fit
+    together."""
+    merged = OmegaConf.merge(*configs)
+    assert isinstance(merged, DictConfig)  # as it is of mappings
+    return merged
+
+
 def load_config(*paths: str | Path) -> DictConfig:
     """Read YAML files and merge them, later ones over earlier ones.
 
@@ -107,9 +115,7 @@ def load_config(*paths: str | Path) -> DictConfig:
             name = config.pop(BASE, None)
             following = following.parent / str(name) if name is not None else None
         configs += layers
-    merged = OmegaConf.merge(*configs)
-    assert isinstance(merged, DictConfig)
-    return merged
+    return merge_configs(*configs)
 
 
 def resolve_folder(name: str) -> str:
