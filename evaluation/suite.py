@@ -30,8 +30,8 @@ class Suite:
     """Model, judge and names, and how to draw and to measure with them."""
 
     def __init__(self, opt: Namespace, variant: str | None = None) -> None:
-        """opt: the flags of `suite_flags`, whatever variant they name. Raises UserError, before anything slow, for files
-        and concepts that are not there."""
+        """opt: the flags of `suite_flags`, whatever variant they name. Raises UserError, before anything slow, for
+        files and concepts that are not there."""
         self.opt, self.variant = opt, variant
         check_files(opt.ckpt_path, opt.config)
         self.concepts: list[dict[str, Any]] = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))

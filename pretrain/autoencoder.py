@@ -13,7 +13,7 @@ from ldm.cli import run_command
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
 from pretrain.checkpoint import Run, parser
-from pretrain.world import held_out, random_scene, render
+from pretrain.world import check_packages, held_out, random_scene, render
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--kl_weight", type=float, default=2e-6, help="weight of the KL term, summed over latents")
     flags.add_argument("--recolour", type=float, default=0.25, help="share of batches with colour channels swapped")
     opt = flags.parse_args(arguments)
+    check_packages()
     import torch
 
     from ldm.devices import first_device, mixed_precision

@@ -22,7 +22,7 @@ from ldm.util import ROOT
 from pretrain.autoencoder import to_pixels
 from pretrain.bank import captions, render_bank
 from pretrain.checkpoint import Run, parser
-from pretrain.world import Concept, Scene, all_concepts, held_out, render
+from pretrain.world import Concept, Scene, all_concepts, check_packages, held_out, render
 
 if TYPE_CHECKING:
     import torch
@@ -143,6 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser("Train the emoji world's CLIP.", minutes=25, batch_size=192, learning_rate=1e-3)
     flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
     opt = flags.parse_args(arguments)
+    check_packages()
     import torch
     import torch.nn.functional as F
     from transformers import AutoTokenizer

@@ -19,7 +19,7 @@ from load import check_files, instantiate_from_config, load_config, load_weights
 from pretrain.autoencoder import CONFIG, to_pixels
 from pretrain.bank import captions, render_bank
 from pretrain.checkpoint import Run, parser
-from pretrain.world import GROUPS
+from pretrain.world import GROUPS, check_packages
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
     opt = flags.parse_args(arguments)
     check_files(opt.autoencoder, opt.often, opt.start)
+    check_packages()
     import torch
 
     from ldm.devices import first_device, mixed_precision

@@ -55,7 +55,8 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> XLMRobertaForMaskedLM:
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id))
 
 
-def mask_tokens(ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+def mask_tokens(ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, share: float
+                ) -> tuple[torch.Tensor, torch.Tensor]:
     """(ids with a share of the ordinary tokens masked, labels: what was there, -100 elsewhere)."""
     import torch
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural, with_article
+from ldm.errors import UserError
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 CLDR = Path("/usr/share/unicode/cldr/common/annotations")
@@ -50,9 +51,17 @@ class Scene:
     tint: str = ""  # a colour that a single thing is painted with
 
 
+def check_packages() -> None:
+    """Raises UserError unless the Debian packages are there that the emoji world is made from."""
+    for file in (FONT, CLDR / "en.xml", EMOJI_TEST):
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; apt install fonts-noto-color-emoji unicode-cldr-core unicode-data")
+
+
 @functools.cache
 def cldr_names(language: str) -> dict[str, str]:
     """Emoji -> short name, without variation selectors."""
+    check_packages()
     root = ElementTree.parse(CLDR / f"{language}.xml").getroot()
     return {a.attrib["cp"]: a.text or "" for a in root.iter("annotation") if a.get("type") == "tts"}
 
