@@ -18,7 +18,7 @@ from ldm.data.pictures import open_images
 
 MANAGER = "model.params.personalization_config.params"
 # What is learned behind the text encoder: name -> overrides of the config.
-FORMS = {
+FORMS: dict[str, tuple[str, ...]] = {
     "v1": (),
     "adapter_only": (f"{MANAGER}.n_layer=0",),
     "transformer_only": (f"{MANAGER}.bottleneck=0",),
