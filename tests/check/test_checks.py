@@ -1,10 +1,8 @@
 """The check scripts on the embedded model and on the small reference model."""
 
 from check import check_initword, check_model, check_placeholder
-from ldm.cli import print_table
-from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
+from tests.conftest import EMBEDDING, EMOJI, GOLDEN, assert_one_line_error, run_main, run_script
 
-EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
 SMALL = ("--config", GOLDEN / "config.yaml", "--ckpt_path", GOLDEN / "model.ckpt")
 
 
@@ -51,8 +49,3 @@ def test_the_nearest_word_of_a_start_is_itself(tmp_path, emoji_model):
 def test_as_a_module():
     result = run_script("-m", "check.check_placeholder", EMBEDDING, "--prompt", "no learned word")
     assert result.returncode == 0 and "0 vectors go in" in result.stdout and "does not contain *" in result.stderr
-
-
-def test_tables(capsys):
-    print_table(("name", "count"), [("a", 1000), ("bcd", 2)])
-    assert capsys.readouterr().out.splitlines() == ["name  count", "----  -----", "a     1,000", "bcd       2"]

@@ -3,10 +3,9 @@
 import argparse
 
 import pytest
-import torch
 from omegaconf import OmegaConf
 
-from ldm import cli, devices
+from ldm import cli
 from ldm.errors import UserError
 from load import load_config
 from tests.conftest import ROOT
@@ -36,25 +35,6 @@ def test_other_keys_name_the_nearest(config, key, nearest):
         cli.apply_overrides(config, [f"{key}=1"])
 
 
-def test_devices_without_a_gpu(monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for gpus in ("0", "0,", "0,1"):
-        assert devices.choose_devices(gpus) == ("cpu", 1)
-        assert "running on the CPU" in capsys.readouterr().err
-    assert devices.choose_devices(None) == ("cpu", 1)
-    assert capsys.readouterr().err == ""
-
-
-def test_devices_with_two_gpus(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices.choose_devices("0") == devices.choose_devices("0,") == devices.choose_devices(None) == ("gpu", [0])
-    assert devices.choose_devices("0,1") == ("gpu", [0, 1])
-    for gpus in ("2", "one", "-1"):
-        with pytest.raises(UserError, match="--gpus"):
-            devices.choose_devices(gpus)
-
-
 def test_switches():
     parser = argparse.ArgumentParser()
     cli.add_switch(parser, "-t", "--train", default=False, help="")
@@ -62,3 +42,8 @@ def test_switches():
     assert read == [False, True, False, True]
     with pytest.raises(SystemExit):
         parser.parse_args(["-t", "perhaps"])
+
+
+def test_tables(capsys):
+    cli.print_table(("name", "count"), [("a", 1000), ("bcd", 2)])
+    assert capsys.readouterr().out.splitlines() == ["name  count", "----  -----", "a     1,000", "bcd       2"]
