@@ -94,7 +94,7 @@ def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5)
 def pixels(picture) -> torch.Tensor:
     """A picture, or the file of one, as float [H, W, 3] in 0...255."""
     picture = Image.open(picture) if isinstance(picture, str | Path) else picture
-    return torch.from_numpy(np.asarray(picture.convert("RGB"))).float()
+    return torch.from_numpy(np.array(picture.convert("RGB"))).float()
 
 
 def run_script(*arguments, timeout: int = 300) -> subprocess.CompletedProcess:

@@ -54,7 +54,7 @@ def test_the_command_of_the_readme(tmp_path):
     assert sum(p.stat().st_size for p in (folder / "checkpoints").iterdir()) < 100_000, "kilobytes, not gigabytes"
     for step in (0, 3, 4):
         for name in ("inputs", "reconstruction", "samples", "samples_scaled"):
-            assert Image.open(folder / "images" / "train" / f"{name}_gs-{step:06}.png").size[0] > 64
+            assert Image.open(folder / "images" / "train" / f"{name}_gs-{step:06}.png").size == (134, 68), "two"
     assert list((folder / "tensorboard").glob("events*"))
     (project,) = (folder / "configs").glob("*-project.yaml")
     config = OmegaConf.load(project)
@@ -135,15 +135,15 @@ def test_several_vectors_several_words_and_another_placeholder(tmp_path):
 
 def test_without_train_nothing_is_learned(tmp_path):
     result = run_main(train_new.main, *flags(tmp_path))
-    assert result.status == 0 and "parameters to learn" in result.err
-    assert not glob.glob(f"{tmp_path}/*/checkpoints/*")
+    assert result.status == 0 and "192 parameters to learn" in result.err
+    assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize("scale_lr, rate", [("true", "0.016"), ("false", "0.002")])
 def test_learning_rate(tmp_path, scale_lr, rate):
     result = run_main(train_new.main, *flags(tmp_path, scale_lr=scale_lr), "data.params.batch_size=8",
                       "model.base_learning_rate=0.002")
-    assert f"learning rate {rate}," in result.err
+    assert result.status == 0 and f"learning rate {rate}," in result.err
 
 
 @pytest.mark.parametrize("changes, extra, words", [
@@ -192,7 +192,7 @@ def test_bad_pictures_are_named_and_left_out_on_demand(tmp_path):
     assert_one_line_error(run_main(train_new.main, *flags(tmp_path / "logs", data_root=data)), "bad.jpg",
                           "--skip_bad_images")
     result = run_main(train_new.main, *flags(tmp_path / "logs", data_root=data), "--skip_bad_images")
-    assert result.status == 0 and "bad.jpg" in result.out + result.err
+    assert result.status == 0 and f"left out: {data / 'bad.jpg'}: not a readable picture" in result.err
 
 
 def test_help_says_what_every_flag_is_for():

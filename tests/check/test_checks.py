@@ -1,5 +1,6 @@
 """The check scripts on the embedded model and on the small reference model."""
 
+import load
 from check import check_initword, check_model, check_placeholder
 from tests.conftest import EMBEDDING, EMOJI, GOLDEN, assert_one_line_error, run_main, run_script
 
@@ -20,12 +21,15 @@ def test_what_is_in_a_checkpoint():
     for words in ("UNet", "autoencoder", "text encoder", "float16", "checkpoint misses: none", "not expect: none",
                   "another shape: none"):
         assert words in result.out
+    table = dict(row.split()[:1] + [row.split()[1:]] for row in result.out.split("\n\n")[0].splitlines()[2:])
+    weights = load.read_state_dict(EMOJI)
+    assert table["all"] == [f"{len(weights):,}", f"{sum(w.numel() for w in weights.values()):,}"]
 
 
 def test_what_a_config_misses():
     result = run_main(check_model.main, GOLDEN / "model.ckpt", "--config", EMOJI.parent / "config.yaml", "--most", 3)
     assert result.status == 0
-    assert "more" in result.out and "of another shape: " in result.out and "misses: none" not in result.out
+    assert "  ... and " in result.out and "of another shape: 0" not in result.out and "misses: none" not in result.out
     assert_one_line_error(run_main(check_model.main, "none.ckpt"), "none.ckpt")
 
 

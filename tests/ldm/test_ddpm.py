@@ -116,6 +116,10 @@ def test_images_to_look_at(small_model):
     assert set(images) == {"inputs", "reconstruction", "samples", "samples_scaled"}
     assert all(x.shape == (2, 3, 16, 16) and torch.isfinite(x).all() for x in images.values())
     assert not torch.equal(images["samples"], images["samples_scaled"])
+    assert torch.equal(images["inputs"], batch["image"][:2].permute(0, 3, 1, 2))
+    mode = small_model.encode_first_stage(images["inputs"]).mode()
+    assert torch.equal(images["reconstruction"], small_model.first_stage_model.decode(mode))
+    assert "samples" not in small_model.log_images(batch, sample=False)
 
 
 @pytest.mark.parametrize("change, words", [

@@ -1,10 +1,26 @@
 """Pictures as people have them, and as they are arranged and written."""
 
+import io
+
 import pytest
 import torch
+import torchvision.utils
 from PIL import Image
 
-from ldm.data.pictures import open_image, save_grid, to_image
+from ldm.data.pictures import (
+    contact_sheet,
+    find_images,
+    grid,
+    open_image,
+    open_images,
+    save_grid,
+    save_image,
+    titled_columns,
+    to_image,
+    to_images,
+)
+from ldm.errors import UserError
+from tests.conftest import pixels
 
 
 def test_phone_pictures_come_out_upright(tmp_path):
@@ -43,3 +59,75 @@ def test_a_grid_holds_the_pictures(tmp_path):
     assert image.size == (22, 22)
     assert [image.getpixel(p)[0] for p in ((5, 5), (15, 5), (5, 15), (15, 15))] == [0, 128, 255, 255]
     assert to_image(pictures[0]).size == (8, 8)
+
+
+@pytest.mark.parametrize("count, columns", [(1, 1), (1, 4), (2, 4), (3, 2), (4, 2), (4, 4), (5, 4), (7, 3), (6, 1)])
+def test_a_grid_is_torchvisions(count, columns):
+    pictures = torch.rand(count, 3, 6, 9) * 2 - 1
+    expected = torchvision.utils.make_grid(pictures, nrow=columns, padding=2, pad_value=1.0)
+    if count == 1:  # of one picture torchvision makes no grid
+        expected = torch.nn.functional.pad(pictures[0], (2, 2, 2, 2), value=1.0)
+    assert torch.equal(grid(pictures, columns), expected)
+
+
+def test_a_grid_takes_what_a_network_gives():
+    pictures = torch.tensor([-3.0, 0.0, 3.0]).reshape(3, 1, 1, 1).expand(3, 3, 4, 4).to(torch.bfloat16)
+    result = grid(pictures, 3)
+    assert result.dtype == torch.float32 and result.min() == -1 and result.max() == 1
+
+
+def test_numbers_to_bytes():
+    values = torch.tensor([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
+    assert pixels(to_image(values.expand(3, 1, 7)))[0, :, 0].tolist() == [0, 0, 64, 128, 191, 255, 255]
+    channels = torch.tensor([1.0, 0.0, -1.0])[:, None, None].expand(3, 2, 5)
+    image = to_image(channels)
+    assert image.size == (5, 2) and image.getpixel((4, 1)) == (255, 128, 0)
+    assert [i.getpixel((0, 0)) for i in to_images(torch.stack([channels, -channels]))] == [(255, 128, 0), (0, 128, 255)]
+
+
+def test_every_picture_of_a_contact_sheet_is_under_its_title():
+    red, blue, tall = (Image.new("RGB", size, colour) for size, colour in
+                       (((30, 30), "red"), ((50, 50), "blue"), ((20, 60), "lime")))
+    sheet = contact_sheet([("one", [red]), ("two", [blue, tall, red])], side=40)
+    assert sheet.size == (3 * 44 + 4, 2 * 66)
+    for (x, y), colour in {(4, 22): "red", (43, 61): "red", (4, 88): "blue", (48, 88): "lime", (87, 127): "lime",
+                           (92, 88): "red", (48, 40): "white", (44, 22): "white", (3, 22): "white"}.items():
+        assert sheet.getpixel((x, y)) == Image.new("RGB", (1, 1), colour).getpixel((0, 0)), (x, y)
+    strip = [pixels(sheet)[top + 3 : top + 20].min() for top in (0, 66)]
+    assert max(strip) < 100, "a title is written over each row"
+    plain = contact_sheet([("", [red]), ("", [blue, tall, red])], side=40)
+    assert torch.equal(pixels(plain)[22:62], pixels(sheet)[22:62]), "titles do not reach into pictures"
+
+
+def test_columns_hold_pictures_or_words():
+    red, blue = Image.new("RGB", (10, 10), "red"), Image.new("RGB", (10, 10), "blue")
+    sheet = titled_columns(["first", "second"], [[red, "words"], [blue, red]], side=20, head=30)
+    assert sheet.size == (2 * 24, 30 + 2 * 24)
+    assert sheet.getpixel((0, 30)) == sheet.getpixel((43, 73)) == (255, 0, 0) and sheet.getpixel((0, 54)) == (0, 0, 255)
+    assert sheet.getpixel((20, 30)) == (255, 255, 255), "a gap between columns"
+    assert pixels(sheet)[30:54, 24:].min() < 100 < pixels(sheet)[30:54, 20:24].min(), "words where a picture would be"
+
+
+def test_a_picture_is_written_whole_with_what_goes_with_it(tmp_path):
+    from PIL.PngImagePlugin import PngInfo
+    info = PngInfo()
+    info.add_itxt("parameters", "빨간 사과\nSeed: 1")
+    save_image(Image.new("RGB", (3, 5), "red"), tmp_path / "new folder" / "a.png", pnginfo=info)
+    with Image.open(tmp_path / "new folder" / "a.png") as image:
+        assert image.format == "PNG" and image.size == (3, 5) and image.text["parameters"] == "빨간 사과\nSeed: 1"
+
+
+def test_a_folders_pictures_by_name(tmp_path):
+    for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt", "c.webp"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), "red").save(buffer, "PNG")
+        (tmp_path / name).write_bytes(buffer.getvalue())
+    assert [p.name for p in find_images(tmp_path)] == ["a.jpg", "b.PNG", "c.webp"]
+    assert [i.size for i in open_images(tmp_path)] == [(4, 4)] * 3
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"GIF89a\x01"])
+def test_files_that_are_no_pictures_are_named(tmp_path, content):
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(UserError, match="bad.png: not a readable picture"):
+        open_image(tmp_path / "bad.png")
