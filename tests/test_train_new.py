@@ -36,6 +36,7 @@ def learned(folder) -> torch.Tensor:
     return read_embeddings(folder / "checkpoints" / "embeddings.pt")["*"]
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme(tmp_path):
     result = run_script("train_new.py", "--base", "configs/emoji/finetune.yaml", "-t", "--actual_resume", EMOJI,
                         "--name", "NAME", "--gpus", "0", "--data_root", DATA, "--init_word", "bird",
@@ -64,6 +65,7 @@ def test_the_command_of_the_readme(tmp_path):
     assert list(words.placeholder_strings) == ["*"] and list(words.initializer_words) == ["bird"]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_the_pictures(tmp_path, emoji_model):
     """The learned word explains the pictures better than the word it started from, on draws neither has seen."""
     from ldm.data.personalized import PersonalizedBase
@@ -91,6 +93,7 @@ def test_training_lowers_the_loss_on_the_pictures(tmp_path, emoji_model):
     assert after < 0.98 * before, (before, after)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_main(train_new.main, *flags(whole), "-t", *QUICK, "lightning.trainer.max_steps=14").status == 0
@@ -102,6 +105,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     assert not torch.equal(first, learned(only_run(parts)))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_saved_and_goes_on(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     command = [sys.executable, "train_new.py", *map(str, flags(parts)), "-t", *QUICK, "lightning.trainer.max_steps=400"]

@@ -17,6 +17,7 @@ def pictures(folder):
     return sorted((folder / "samples").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme(tmp_path):
     result = run_script("txt2img.py", "--embedding_path", EMBEDDING, "--ckpt_path", EMOJI, "--prompt",
                         "a photo of * on a blue background", "--ddim_steps", 5, "--outdir", tmp_path / "out",

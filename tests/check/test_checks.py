@@ -1,5 +1,7 @@
 """The check scripts on the embedded model and on the small reference model."""
 
+import pytest
+
 import load
 from check import check_initword, check_model, check_placeholder
 from tests.conftest import EMBEDDING, EMOJI, GOLDEN, assert_one_line_error, run_main, run_script
@@ -50,6 +52,7 @@ def test_the_nearest_word_of_a_start_is_itself(tmp_path, emoji_model):
     assert "apple 1.00" in result.out
 
 
+@pytest.mark.slow
 def test_as_a_module():
     result = run_script("-m", "check.check_placeholder", EMBEDDING, "--prompt", "no learned word")
     assert result.returncode == 0 and "0 vectors go in" in result.stdout and "does not contain *" in result.stderr

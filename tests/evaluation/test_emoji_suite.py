@@ -12,12 +12,15 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """(folder, report) of a quick report card: two words are learned at the default settings."""
+    """(folder, report) of a quick report card: two words are learned, in a fifth of the steps that are the default."""
     folder = tmp_path_factory.mktemp("suite")
-    emoji_suite.main(["--quick", "--json", str(folder / "report.json"), "--out", str(folder)])
+    emoji_suite.main(["--quick", "--json", str(folder / "report.json"), "--out", str(folder), "--ddim_steps", "10",
+                      "--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4",
+                      "model.base_learning_rate=0.003"])
     return folder, json.loads((folder / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_quick_report_card(quick):
     folder, report = quick
     parts = {"seen": ["top1", "top5", "background", "both"],
@@ -27,10 +30,11 @@ def test_quick_report_card(quick):
     assert all(r["low"] <= r["value"] <= r["high"] and r["n"] > 0 for r in report.values())
     value = {name: r["value"] for name, r in report.items()}
     assert value["seen/top5"] > 0.6 and value["seen/background"] > 0.9 and value["ceiling/seen/top1"] > 0.9
-    assert value["heldout/clip_i"] > value["initword/clip_i"] and value["heldout/background"] > 0.6
+    assert value["heldout/clip_i"] > value["initword/clip_i"] + 0.3 and value["heldout/background"] > 0.6
     assert len(list(folder.glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_gallery_and_evaluation_of_words_already_learned(quick, tmp_path):
     folder, _ = quick
     name = next(folder.glob("*.png")).stem

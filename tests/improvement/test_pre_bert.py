@@ -102,6 +102,7 @@ def test_no_learned_word_is_lost_or_doubled():
         assert ids.shape == (4, 5) and sorted(ids[3].tolist()) == [7, 7, 7, 7, 9]
 
 
+@pytest.mark.slow
 def test_training_learns_to_translate_and_to_copy(embedder, emoji_model):
     """A few sentences by heart: word order differs, two learned words swap places."""
     torch.manual_seed(0)

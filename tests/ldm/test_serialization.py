@@ -35,6 +35,7 @@ def test_pickled_code_does_not_run(tmp_path, legacy):
     assert not os.path.exists(target)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_bare_pickle_does_not_run(tmp_path):
     target, file = str(tmp_path / "attacked"), tmp_path / "evil.pt"
     file.write_bytes(pickle.dumps(Attack(target)))
