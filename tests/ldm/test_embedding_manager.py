@@ -1,5 +1,7 @@
 """Learned words: how they start, where they go in, how they travel."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -41,8 +43,12 @@ def test_injection_first_last_repeated_and_truncated(embedder, vectors):
         tokens = embedder.tknz_fn(PROMPTS)
         embedded = embedder.transformer.token_emb(tokens)
         kept = tokens.clone(), embedded.clone()
-        result = manager(tokens, embedded)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = manager(tokens, embedded)
         assert torch.equal(result, published_injection(manager, tokens, embedded))
+    cut = {1: [], 2: ["*"], 3: ["& *"]}[vectors]  # what the last prompt but two has no room for
+    assert [str(w.message).partition("cut: ")[2] for w in caught] == [repr(words) for words in cut]
     assert torch.equal(tokens, kept[0]) and torch.equal(embedded, kept[1]), "the inputs must stay as they are"
     assert torch.equal(result[0, 1:1 + vectors], manager.string_to_param_dict["*"])
     assert torch.equal(result[6:], embedded[6:]), "a prompt without a placeholder must not change"
@@ -51,7 +57,8 @@ def test_injection_first_last_repeated_and_truncated(embedder, vectors):
 def test_vectors_pushed_out_of_a_long_prompt_get_no_gradient(embedder):
     manager = EmbeddingManager(embedder, ["*"], ["dog"], num_vectors_per_token=3)
     tokens = embedder.tknz_fn("very " * 74 + "*")
-    manager(tokens, embedder.transformer.token_emb(tokens)).sum().backward()
+    with pytest.warns(UserWarning, match="several tokens each and push others out; cut: "):
+        manager(tokens, embedder.transformer.token_emb(tokens)).sum().backward()
     (vectors,) = manager.embedding_parameters()
     assert vectors.grad.abs().sum(dim=1).count_nonzero() == 2  # positions 75 and 76 of 0..76
 
