@@ -1,10 +1,8 @@
 # make demo: learn a concept and render it.   make test: run the tests.   Both install what they need into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-CONCEPT ?= green_apple
-INIT_WORD ?= fruit
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-fast lint floors clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -12,20 +10,36 @@ INIT_WORD ?= fruit
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-# Any folder of pictures in dataset/ will do: make demo CONCEPT=bagel INIT_WORD=bread
+# Any folder of pictures will do: make demo CONCEPT=bagel INIT_WORD=bread, or make demo DATA="my pictures" INIT_WORD=cat
+CONCEPT ?= green_apple
+DATA ?= dataset/$(CONCEPT)
+INIT_WORD ?= $(if $(filter dataset/green_apple,$(DATA)),fruit,thing)
 demo: .venv/installed
-	rm -rf logs/demo
 	$(BIN)/python train_new.py --base configs/emoji/finetune.yaml -t --actual_resume models/ldm/emoji/model.ckpt \
-	    --name $(CONCEPT) --project demo --datadir_in_name false --data_root dataset/$(CONCEPT) --init_word "$(INIT_WORD)"
-	$(BIN)/python -m check.check_learned logs/demo/*_$(CONCEPT)/checkpoints/embeddings.pt \
-	    --data_root dataset/$(CONCEPT) --out outputs/demo/$(CONCEPT).png
-	@echo "Look at outputs/demo/$(CONCEPT).png"
+	    --name "$$(basename "$(DATA)")" --project demo --datadir_in_name false --data_root "$(DATA)" \
+	    --init_word "$(INIT_WORD)"
+	run="$$(ls -td logs/demo/*/ | head -n 1)" && sheet="outputs/demo/$$(basename "$$run").png" && \
+	$(BIN)/python -m check.check_learned "$${run}checkpoints/embeddings.pt" --data_root "$(DATA)" --out "$$sheet" && \
+	echo "Look at $$sheet"
 
 test: .venv/installed
 	$(BIN)/python -m pytest
 
-lint: .venv/installed
+test-fast: .venv/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/installed floors
 	$(BIN)/ruff check .
+	$(BIN)/mypy .
+
+# Every import points down (pyproject.toml, tool.importlinter). import-linter knows packages only, so it is shown a tree
+# in which each script is one.
+floors: .venv/installed
+	rm -rf .floors && mkdir .floors
+	for script in *.py; do \
+	    mkdir ".floors/$${script%.py}" && ln -s "../../$$script" ".floors/$${script%.py}/__init__.py"; done
+	for package in */__init__.py; do ln -s "../$${package%/*}" .floors/; done
+	cd .floors && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
 
 clean:
-	rm -rf .venv
+	rm -rf .venv .floors

@@ -56,7 +56,7 @@ class Comparison:
         self.base, self.v2 = Suite(opt), Suite(opt, "v2")
         self.trained_on = {ko for ko, _ in read_pairs(opt.pairs)}
         self.concepts = [c for c in self.base.concepts if not c["held_out"]]
-        self.things = [(c["name_ko"], c["name"]) for c in self.base.concepts]
+        self.lexicon = [(c["name_ko"], c["name"]) for c in self.base.concepts]
 
     def new(self, ko: str) -> bool:
         """Whether the aligner was never trained on a sentence."""
@@ -100,13 +100,13 @@ class Comparison:
                 rows["background"][side].append(float(np.mean(right)))
         return {f"learned_ko_over_en/{name}": ratio(*sides) for name, sides in rows.items()}
 
-    def about_one_thing(self, seed: int, wanted: Callable[[str], bool]) -> dict[tuple[str, int], Sentence]:
+    def about_one_thing(self, seed: int, keep: Callable[[str], bool]) -> dict[tuple[str, int], Sentence]:
         """{(thing, how many): a sentence} about one kind of thing in its own colours on a named background, for which
-        wanted(ko) is true."""
+        keep(ko) is true."""
         found: dict[tuple[str, int], Sentence] = {}
-        for s in islice(random_sentences(random.Random(seed), self.things), 30_000):
-            if len(s.things) == 1 and s.colour and not s.tint and wanted(s.ko):
-                found.setdefault((s.things[0], s.count), s)
+        for s in islice(random_sentences(random.Random(seed), self.lexicon), 30_000):
+            if len(s.nouns) == 1 and s.colour and not s.tint and keep(s.ko):
+                found.setdefault((s.nouns[0], s.number), s)
         return found
 
     def compositions(self, count: int) -> dict[str, Any]:
@@ -119,9 +119,9 @@ class Comparison:
         both = random.Random(1).sample(both, min(count, len(both)))
         right = []
         for sentences in ([found[key] for key in both] for found in (untrained, trained)):
-            pictures = [one_thing(p, s.count) for p, s in
+            pictures = [one_thing(p, s.number) for p, s in
                         zip(self.v2.draw([s.ko for s in sentences]), sentences, strict=True)]
-            right.append(self.v2.ranks(pictures, [self.base.index[s.things[0]] for s in sentences]) < 1)
+            right.append(self.v2.ranks(pictures, [self.base.index[s.nouns[0]] for s in sentences]) < 1)
         of_unseen, of_seen = right
         return {"unseen_over_seen/top1": ratio(of_unseen, of_seen), "unseen/top1": interval(of_unseen),
                 "seen/top1": interval(of_seen)}
@@ -134,8 +134,8 @@ class Comparison:
         rng = random.Random(2)
         pairs: dict[str, str] = {}
         while len(pairs) < count:
-            drawn = random_sentence(rng, self.things, random_noun(rng, self.things))
-            if unseen(drawn.ko) and "&" not in drawn.things:  # one learned word is loaded, *
+            drawn = random_sentence(rng, self.lexicon, random_noun(rng, self.lexicon))
+            if unseen(drawn.ko) and "&" not in drawn.nouns:  # one learned word is loaded, *
                 pairs.setdefault(drawn.en, drawn.ko)
         with torch.no_grad():
             parts = [[suite.model.get_learned_conditioning(texts[i : i + 50]).flatten(1) for i in range(0, count, 50)]

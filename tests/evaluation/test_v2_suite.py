@@ -38,6 +38,6 @@ def test_a_sentence_says_what_it_says_it_says():
     rng = random.Random(3)
     for _ in range(200):
         sentence = random_sentence(rng, [("사과", "apple")], ("나침반", "compass"))
-        assert "나침반" in sentence.ko and sentence.things[0] == "compass" and "compass" in sentence.en
+        assert "나침반" in sentence.ko and sentence.nouns[0] == "compass" and "compass" in sentence.en
         assert not sentence.colour or f"{sentence.colour} background" in sentence.en
-        assert sentence.count == 1 or sentence.en.count({2: "two ", 3: "three ", 4: "four "}[sentence.count]) == 1
+        assert sentence.number == 1 or sentence.en.count({2: "two ", 3: "three ", 4: "four "}[sentence.number]) == 1
