@@ -34,6 +34,8 @@ class Suite:
         files and concepts that are not there."""
         self.opt, self.variant = opt, variant
         check_files(opt.ckpt_path, opt.config)
+        if not opt.data_root.is_dir():
+            raise UserError(f"--data_root {opt.data_root}: no such folder")
         self.concepts: list[dict[str, Any]] = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
         self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
         self.by_slug = {c["slug"]: c for c in self.concepts}
@@ -50,8 +52,6 @@ class Suite:
     def held_out_folders(self) -> list[Path]:
         """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for."""
         root = self.opt.data_root
-        if not root.is_dir():
-            raise UserError(f"--data_root {root}: no such folder")
         folders = {f.name: f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")}
         if not folders:
             raise UserError(f"{root}: no folder here is named like a held-out concept")
