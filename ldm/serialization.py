@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,116 +13,43 @@ import torch
 
 from ldm.errors import UserError
 from ldm.files import write_bytes
-
-
-class Inert:
-    """Stands in for any object a checkpoint pickles beside its tensors. It keeps nothing and does nothing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Inert:
-        """Another one: what a pickle would call does not run."""
-        return Inert()
-
-    def append(self, item: Any) -> None:
-        """Nothing; unpickling may fill a subclass of list item by item."""
-
-    def extend(self, items: Any) -> None:
-        """Nothing; or many items at once."""
-
-    def add(self, item: Any) -> None:
-        """Nothing; or a subclass of set."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Nothing; or a subclass of dict."""
-
-
-# Everything a file of tensors in plain containers needs. All else that a pickle names becomes an Inert.
-_SAFE = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "Size"): torch.Size,
-    ("torch", "device"): torch.device,
-    **{("torch", f"{name}Storage"): getattr(torch, f"{name}Storage") for name in (
-        "Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")},
-    **{("torch", str(t).split(".")[1]): t for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64,
-                                                    torch.int64, torch.int32, torch.uint8, torch.bool)},
-}
-
-
-class ParameterDictStandIn:
-    """A pickled nn.ParameterDict, of any torch version, as the plain dict `tensors`."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        found = {k: v for k, v in (state.get("_parameters") or {}).items() if torch.is_tensor(v)}
-        # torch 1.12 and later keeps the entries as attributes, and their names in _keys
-        found.update({k: state[k] for k in state.get("_keys") or {} if torch.is_tensor(state.get(k))})
-        self.tensors = found
-
-
-class _InertUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
-            return ParameterDictStandIn
-        return _SAFE.get((module, name), Inert)
-
-
-class _InertPickle:
-    """The `pickle_module` that torch.load is given: reads tensors, stands in for the rest."""
-
-    __name__ = "inert_pickle"
-    Unpickler = _InertUnpickler
-
-    @staticmethod
-    def load(file: Any, **kwargs: Any) -> Any:
-        return _InertUnpickler(file, **kwargs).load()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, ParameterDictStandIn):
-        return _plain(value.tensors)
-    if isinstance(value, torch.nn.Parameter):
-        return value.data
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return value
+from ldm.filetypes import shown, tensor_format
+from ldm.torchfile import MAX_DIRECTORY, read_legacy, read_zip
+from ldm.unpickle import Inert
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:
-    """The content of a .ckpt, .pt, .bin or .safetensors file: tensors on the CPU in plain dicts.
+    """The content of a .ckpt, .pt, .bin or .safetensors file, whatever it is called: tensors on the CPU in plain dicts.
 
     Large tensors stay on disk until they are used (memory mapping). Pickled objects other than tensors and plain
-    containers never run: they come back as `Inert`. Raises UserError for a missing, truncated or foreign file.
+    containers never run: they come back as `ldm.unpickle.Inert`. Raises UserError for a file that is missing, cut short
+    or something else, and says what.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(f"{path}: not a readable safetensors file, or cut short ({error})") from error
-    mmap = zipfile.is_zipfile(path)  # the older format cannot be mapped
     try:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-        except pickle.UnpicklingError:
-            content = torch.load(path, map_location="cpu", weights_only=False, mmap=mmap, pickle_module=_InertPickle)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError,
-            IndexError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        content = _READERS[tensor_format(path)](path)
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's file: there is no telling what a parser trips over
+        reason = shown(str(error).strip().partition("\n")[0] or type(error).__name__, 160)
         raise UserError(f"{path}: not a checkpoint, or cut short ({reason})") from error
+    if isinstance(content, Inert):
+        raise UserError(f"{path}: holds an object ({shown(content.name)}), not a dictionary of tensors; save its "
+                        "state_dict() instead")
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
-    return _plain(content)
+    return content
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_DIRECTORY:
+            raise ValueError("its header is too long")
+    return safetensors.torch.load_file(path)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    "zip": read_zip, "pickle": read_legacy, "safetensors": _read_safetensors}
 
 
 def write_tensors(path: str | Path, content: Mapping[str, Any]) -> None:
