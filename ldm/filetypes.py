@@ -45,7 +45,7 @@ def check_regular(path: str | Path) -> None:
         reason = known.get(type(error)) or getattr(error, "strerror", None) or "no file can be named so"
         raise UserError(f"{path}: {reason}") from error
     if stat.S_ISDIR(mode):
-        raise UserError(f"{path}: a folder, not a file; name a file in it")
+        raise UserError(f"{path}: no such file, but a folder; name a file in it")
     if not stat.S_ISREG(mode):
         raise UserError(f"{path}: a pipe or a device, not a file")
 

@@ -18,6 +18,9 @@ from ldm.torchfile import MAX_DIRECTORY, read_legacy, read_zip
 from ldm.unpickle import Inert
 
 
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
+
+
 def read_tensors(path: str | Path) -> dict[str, Any]:
     """The content of a .ckpt, .pt, .bin or .safetensors file, whatever it is called: tensors on the CPU in plain dicts.
 
@@ -79,7 +82,46 @@ def pack_weights(weights: dict[str, torch.Tensor], bits: int = 8) -> dict[str, t
     return packed
 
 
-def unpack_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Undo `pack_weights`, to float32; weights that are not packed stay as they are."""
-    return {name: w.float() * weights[name + STEP] if name + STEP in weights else w
-            for name, w in weights.items() if not name.endswith(STEP)}
+def unpack_weights(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Undo `pack_weights`, to float32; weights that are not packed stay as they are. Raises UserError for step sizes
+    that are not one a row."""
+    packed = {name for name, w in weights.items() if w.dtype == torch.int8 and name + STEP in weights}
+    for name in packed:
+        weight, step = weights[name], weights[name + STEP]
+        if not weight.dim() or step.shape != (len(weight), *[1] * (weight.dim() - 1)) or step.dtype not in FLOATS:
+            raise UserError(f"its weight {shown(name)} is packed in a way that is not known here")
+    return {name: w.float() * weights[name + STEP] if name in packed else w
+            for name, w in weights.items() if name.removesuffix(STEP) not in packed or name in packed}
+
+
+def check_weights(weights: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raises UserError, one line without the file's name, unless the weights have the names and shapes of `expected`
+    (more names do not matter) and are finite real numbers.
+
+    Of a large file only its small tensors are read for that: numbers that are not finite come from a training that went
+    wrong, and then biases and norms have them too; reading gigabytes to be sure would take longer than loading them.
+    """
+    def first(names: list[str]) -> str:
+        return f"{len(names)} weights {{}} ({', '.join(map(shown, names[:3]))}{', ...' * (len(names) > 3)})"
+
+    if missing := [n for n in expected if not torch.is_tensor(weights.get(n))]:
+        raise UserError(first(missing).format("are missing"))
+    if misshapen := [n for n in expected if weights[n].shape != expected[n].shape]:
+        name = misshapen[0]
+        raise UserError(f"{first(misshapen).format('have another shape')}: {shown(name)} is "
+                        f"{list(weights[name].shape)}, expected {list(expected[name].shape)}")
+    if odd := [n for n in expected if expected[n].is_floating_point() and weights[n].dtype not in FLOATS]:
+        raise UserError(f"{first(odd).format('are not real numbers')}: {shown(odd[0])} is {weights[odd[0]].dtype}")
+    if broken := not_finite({n: weights[n] for n in expected}):
+        raise UserError(first(broken).format("hold numbers that are not finite (NaN, infinity)")
+                        + ": its training went wrong, or the file is damaged")
+
+
+SMALL = 2**16, 2**26  # numbers: of a tensor, and of all, that are looked at in any case
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of weights with NaN or infinity in them: among all weights, or among the small ones of a large file."""
+    whole = sum(w.numel() for w in weights.values()) <= SMALL[1]
+    return [n for n, w in weights.items() if w.dtype in FLOATS and (whole or w.numel() <= SMALL[0])
+            and not bool(torch.isfinite(w.float()).all())]
