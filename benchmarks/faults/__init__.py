@@ -1,0 +1,1 @@
+"""Hostile and damaged files, broken runs and odd flags in numbers: what happens to each."""
