@@ -9,10 +9,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ldm.errors import UserError
-from ldm.util import ALIASES, ROOT, get_obj_from_str, instantiate_from_config, load_config, resolve_folder
+from ldm.util import (
+    ALIASES,
+    ROOT,
+    get_obj_from_str,
+    instantiate_from_config,
+    load_config,
+    merge_configs,
+    resolve_folder,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "ROOT", "VARIANTS", "add_model_flags", "check_files",
     "compare_state", "config_beside", "find_config", "get_obj_from_str", "instantiate_from_config", "load_config",
-    "load_model", "load_model_from_config", "load_weights", "meta_model", "model_config", "read_state_dict",
-    "resolve_folder",
+    "load_model", "load_model_from_config", "load_weights", "merge_configs", "meta_model", "model_config",
+    "read_state_dict", "resolve_folder",
 ]
 
 # Targets as published configs name them, and where they are here.
@@ -88,9 +96,7 @@ def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path
 
 def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
     """The config that `find_config` finds, as a variant changes it."""
-    merged = OmegaConf.merge(load_config(find_config(ckpt_path, config)), VARIANTS[variant] if variant else {})
-    assert isinstance(merged, DictConfig)
-    return merged
+    return merge_configs(load_config(find_config(ckpt_path, config)), VARIANTS[variant] if variant else {})
 
 
 # Weights -------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """Image logging: grids of inputs, reconstructions and samples while a word is learned."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -15,7 +18,7 @@ class ImageLogger(pl.Callback):
         self,
         batch_frequency: int = 500,              # steps between grids
         max_images: int = 4,                     # pictures in a grid
-        log_images_kwargs: dict | None = None,   # passed on: ddim_steps, unconditional_guidance_scale...
+        log_images_kwargs: dict[str, Any] | None = None,  # passed on: ddim_steps, unconditional_guidance_scale...
         disabled: bool = False,
         increase_log_steps: bool = False,        # also at steps 1, 2, 4, 8... up to batch_frequency
     ):
@@ -25,9 +28,10 @@ class ImageLogger(pl.Callback):
         self.batch_frequency, self.max_images, self.disabled = batch_frequency, max_images, disabled
         self.log_images_kwargs = log_images_kwargs or {}
         self.early_steps = {2**n for n in range(batch_frequency.bit_length())} if increase_log_steps else set()
-        self.last_batch, self.last_step = None, None
+        self.last_batch: Any = None
+        self.last_step: int | None = None
 
-    def write_grids(self, trainer, pl_module, batch) -> None:
+    def write_grids(self, trainer: pl.Trainer, pl_module: Any, batch: Any) -> None:
         """Write the grids of this moment, once a step. Training goes on as if nothing had happened."""
         step = trainer.global_step
         if self.disabled or batch is None or step == self.last_step or not trainer.is_global_zero:
@@ -45,14 +49,18 @@ class ImageLogger(pl.Callback):
                 if isinstance(logger, pl.loggers.TensorBoardLogger):
                     logger.experiment.add_image(f"train/{name}", (picture + 1) / 2, step)
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Grids of what there was before anything was learned."""
         if trainer.global_step == 0:
             self.write_grids(trainer, pl_module, batch)
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any,
+                           batch_idx: int) -> None:
+        """Grids when it is time for them."""
         self.last_batch = batch
         if trainer.global_step % self.batch_frequency == 0 or trainer.global_step in self.early_steps:
             self.write_grids(trainer, pl_module, batch)
 
-    def on_train_end(self, trainer, pl_module):
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Grids of what was learned."""
         self.write_grids(trainer, pl_module, self.last_batch)

@@ -1,10 +1,13 @@
 """SetupCallback: the run folder, the resolved configs in it, and checkpoints, also when training is interrupted."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
@@ -37,10 +40,11 @@ class SetupCallback(pl.Callback):
             raise UserError("lightning.modelcheckpoint.params.every_n_train_steps must be at least 1")
         self.every_n_train_steps = every_n_train_steps
         self.interrupted = False
-        self._handlers = {}
+        self._handlers: dict[int, Any] = {}  # of signals, as they were before training
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of learned words and training states."""
         return self.logdir / "checkpoints"
 
     def make_folders(self) -> None:
@@ -52,18 +56,20 @@ class SetupCallback(pl.Callback):
             raise UserError(f"{self.logdir}: the run folder cannot be made ({error.strerror}); give another "
                             "--logdir") from error
 
-    def on_fit_start(self, trainer, pl_module):
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Make the run folder and write the configs."""
         if trainer.is_global_zero:
             self.make_folders()
             for kind, config in (("project", self.config), ("lightning", self.lightning_config)):
                 write_bytes(self.logdir / "configs" / f"{self.now}-{kind}.yaml", OmegaConf.to_yaml(config).encode())
 
-    def on_train_start(self, trainer, pl_module):
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Take over Ctrl-C and SIGTERM, where that is possible: in the main thread."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._interrupt)
 
-    def _interrupt(self, *_) -> None:
+    def _interrupt(self, *_: object) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
@@ -74,7 +80,7 @@ class SetupCallback(pl.Callback):
             signal.signal(number, handler)
         self._handlers = {}
 
-    def save(self, trainer, pl_module) -> None:
+    def save(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Write the learned words and the training state, each under a temporary name first.
 
         Raises UserError, and leaves what was saved before, when the disk is full or the words are not finite.
@@ -97,7 +103,9 @@ class SetupCallback(pl.Callback):
             for name in (f"embeddings_gs-{trainer.global_step}.pt", "embeddings.pt"):
                 pl_module.model.embedding_manager.save(self.checkpoints / name)
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any,
+                           batch_idx: int) -> None:
+        """Save every `every_n_train_steps` steps; stop, on all processes at the same step, when one was interrupted."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # in the middle of a step
         if trainer.strategy.reduce_boolean_decision(self.interrupted, all=False):
@@ -106,9 +114,11 @@ class SetupCallback(pl.Callback):
         if trainer.should_stop or trainer.global_step % self.every_n_train_steps == 0:
             self.save(trainer, pl_module)
 
-    def on_train_end(self, trainer, pl_module):
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Give the signals back, and save."""
         self._restore_handlers()
         self.save(trainer, pl_module)
 
-    def on_exception(self, trainer, pl_module, exception):
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Give the signals back; what was saved before stays."""
         self._restore_handlers()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import re
 import sys
@@ -31,6 +32,7 @@ from load import (
     instantiate_from_config,
     load_config,
     load_model_from_config,
+    merge_configs,
 )
 
 if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, so that --help and errors are quick
@@ -41,6 +43,7 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
 
 
 def get_parser() -> CommandParser:
+    """The flags of train_new.py, which are those of its variants too."""
     parser = CommandParser(
         description="Learn a new word from a few pictures of one thing, through a frozen text-to-image model.",
         epilog="Anything else must be key.path=value for a key of the config, such as data.params.batch_size=2 or "
@@ -80,7 +83,7 @@ class RunFolder:
     now: str
 
 
-def check_flags(opt, overrides: list[str]) -> None:
+def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     """Raises UserError, before anything slow, for files that are not there and arguments that mean nothing."""
     check_overrides(overrides)
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
@@ -88,7 +91,7 @@ def check_flags(opt, overrides: list[str]) -> None:
         find_images(opt.data_root)
 
 
-def find_run_folder(opt) -> RunFolder:
+def find_run_folder(opt: argparse.Namespace) -> RunFolder:
     """The folder of a new run, or of the one to resume. Raises UserError when there is nothing to resume."""
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     if opt.resume:
@@ -115,7 +118,7 @@ def find_run_folder(opt) -> RunFolder:
     return RunFolder(folder, opt.base, None, now)
 
 
-def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
+def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) -> DictConfig:
     """The run's config: YAML files, then the variant of the model, then key=value overrides, then flags. Raises
     UserError for what is missing.
 
@@ -130,16 +133,16 @@ def merge_config(opt, run: RunFolder, overrides: list[str]) -> DictConfig:
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
     check_files(checkpoint)
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
-        config = OmegaConf.merge(load_config(beside), config)
+        config = merge_configs(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(OmegaConf.merge(config, VARIANTS.get(opt.variant, {})), overrides)
+    config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
     name_word(opt, config)
     return config
 
 
-def name_word(opt, config: DictConfig) -> None:
+def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
     """Write the flags for the word and its pictures where model and data sets read them."""
     words = OmegaConf.select(config, "model.params.personalization_config.params")
     if words is None:
@@ -176,7 +179,8 @@ def build_model(config: DictConfig) -> LatentDiffusion:
     return model
 
 
-def build_trainer(opt, config: DictConfig, run: RunFolder) -> tuple[pl.Trainer, SetupCallback]:
+def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
+                  ) -> tuple[pl.Trainer, SetupCallback]:
     """Lightning's trainer with the callbacks that the config names, and the callback that keeps the run on disk."""
     import pytorch_lightning as pl
 
@@ -189,10 +193,11 @@ def build_trainer(opt, config: DictConfig, run: RunFolder) -> tuple[pl.Trainer, 
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     callbacks = [setup, *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values())]
+    trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
         "log_every_n_steps": 10, "limit_val_batches": 1.0 if "validation" in config.data.params else 0,
-        **OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create()),
+        **trainer_config,
     }
     if arguments.get("enable_progress_bar", True):
         callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
@@ -231,7 +236,7 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     train(opt, run, config)
 
 
-def train(opt, run: RunFolder, config: DictConfig) -> None:
+def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
     """Set everything up, and learn the word if --train is given."""
     import pytorch_lightning as pl
 

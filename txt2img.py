@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import re
 import sys
 import unicodedata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL.PngImagePlugin import PngInfo
 
 from ldm.cli import CommandParser, run_command
 from ldm.errors import UserError
 from load import add_model_flags, check_files, load_model
+
+if TYPE_CHECKING:
+    from ldm.models.diffusion.ddpm import LatentDiffusion
 
 
 def get_parser() -> CommandParser:
@@ -38,7 +43,7 @@ def get_parser() -> CommandParser:
     return parser
 
 
-def check_options(opt) -> None:
+def check_options(opt: argparse.Namespace) -> None:
     """Raises UserError for numbers that make no sense and for files that are not there."""
     for name in ("n_iter", "n_samples", "ddim_steps"):
         if getattr(opt, name) < 1:
@@ -52,7 +57,7 @@ def check_options(opt) -> None:
     check_files(opt.config, opt.ckpt_path, opt.embedding_path)
 
 
-def sampler_name(opt) -> str:
+def sampler_name(opt: argparse.Namespace) -> str:
     """The sampler that the flags ask for, as ldm.generate has it."""
     return "plms" if opt.plms else "dpm_solver" if opt.dpm_solver else "ddim"
 
@@ -63,7 +68,8 @@ def slug(text: str, length: int = 60) -> str:
     return words[:length].rstrip("-") or "empty"
 
 
-def picture_parameters(opt, prompt: str, seed: int, shape, model) -> PngInfo:
+def picture_parameters(opt: argparse.Namespace, prompt: str, seed: int, shape: tuple[int, int, int],
+                       model: LatentDiffusion) -> PngInfo:
     """The text chunk `parameters`: the prompt, then what the picture was made with."""
     f = model.first_stage_model.downsampling
     settings = {
@@ -94,7 +100,7 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     draw(opt)
 
 
-def draw(opt) -> None:
+def draw(opt: argparse.Namespace) -> None:
     """Write the pictures that the flags ask for, and a grid of each prompt's."""
     import torch
 

@@ -3,19 +3,25 @@
 With the published 1.45 B config this stands in for the published checkpoint where only time and memory matter.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
-
-from improvement.v2.aligner import Aligner, save_aligner
 from ldm.cli import CommandParser, run_command
-from load import ROOT, instantiate_from_config, load_config
+from load import ROOT, check_files, instantiate_from_config, load_config
+
+if TYPE_CHECKING:
+    from ldm.modules.encoders.modules import BERTEmbedder
 
 
-def write_multilingual(folder: Path, text_encoder: torch.nn.Module) -> None:
+def write_multilingual(folder: Path, text_encoder: BERTEmbedder) -> None:
     """Random weights of xlm-roberta-base's size with the embedded model's vocabulary, and an aligner from there to the
     text encoder."""
+    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
+
+    from improvement.v2.aligner import Aligner, save_aligner
+
     encoder = XLMRobertaModel(XLMRobertaConfig(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1))
     encoder.half().save_pretrained(folder)
     AutoTokenizer.from_pretrained(ROOT / "models/multilingual/emoji").save_pretrained(folder)
@@ -24,14 +30,18 @@ def write_multilingual(folder: Path, text_encoder: torch.nn.Module) -> None:
                  folder / "aligner.pt")
 
 
-def main() -> None:
-    parser = CommandParser(description=__doc__.splitlines()[0])
+def main(arguments: list[str] | None = None) -> None:
+    """Write the checkpoint."""
+    parser = CommandParser(description="Write a checkpoint of random weights for a config.")
     parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
     parser.add_argument("--multilingual", type=Path, metavar="FOLDER", help="write a stand-in for xlm-roberta-base and "
                         "an aligner there too")
     parser.add_argument("--seed", type=int, default=0)
-    opt = parser.parse_args()
+    opt = parser.parse_args(arguments)
+    check_files(opt.config)
+    import torch
+
     torch.manual_seed(opt.seed)
     model = instantiate_from_config(load_config(opt.config).model)
     for parameter in model.parameters():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+from typing import TYPE_CHECKING
+
 from omegaconf import OmegaConf
 
 from ldm.cli import CommandParser, print_table, run_command
 from ldm.errors import UserError
 from load import add_model_flags, check_files, find_config, instantiate_from_config, load_model, model_config
 
+if TYPE_CHECKING:
+    from ldm.modules.encoders.modules import BERTEmbedder
 
-def text_encoder(opt):
+
+def text_encoder(opt: argparse.Namespace) -> BERTEmbedder:
     """The text encoder that the flags name. Raises UserError for a config that has none.
 
     v2 has to read a word in another language, with weights; for other models the vocabulary is enough.

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import torch
 
 
-def nearest_words(vector: torch.Tensor, table: torch.Tensor, tokenizer, count: int = 5) -> str:
-    """The vocabulary's words most similar to a vector [D] by cosine."""
+def nearest_words(vector: torch.Tensor, token_embeddings: torch.Tensor, tokenizer, count: int = 5) -> str:
+    """The vocabulary's words whose token embeddings [V, D] are most similar to a vector [D] by cosine."""
     import torch.nn.functional as F
 
-    cosine, ids = F.cosine_similarity(vector[None], table).topk(count)
+    cosine, ids = F.cosine_similarity(vector[None], token_embeddings).topk(count)
     words = tokenizer.tokenizer.convert_ids_to_tokens(ids.tolist())
     return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
 
@@ -33,19 +33,23 @@ def injected_positions(manager, tokens: list[int]) -> list[tuple[str, int, int]]
     return found
 
 
-def print_slots(encoder, manager, prompt: str, table: torch.Tensor) -> None:
-    """What v2's aligner says in each slot of the English prompt."""
-    embedder, aligner = encoder.front
-    reading = embedder([prompt], list(manager.string_to_token_dict))
-    choices = aligner.choose(reading, table, encoder.tknz_fn.tokenizer.sep_token_id)
-    points = aligner(reading, table, choices[:, :-1])[0][0]
+def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Tensor) -> None:
+    """v2's greedy translation of a prompt: the token at each target position, and whence it comes."""
+    source_encoder, aligner = encoder.translator
+    tokenizer = encoder.tknz_fn.tokenizer
+    source = source_encoder([prompt], list(manager.string_to_token_dict))
+    tokens = aligner.greedy_decode(source, token_embeddings, tokenizer.sep_token_id)
+    outputs = aligner(source, token_embeddings, tokens[:, :-1])[0][0]
     rows = []
-    for slot, choice in enumerate(choices[0].tolist()):
-        sign = reading.signs[0].get(choice - len(table))
-        token = sign or encoder.tknz_fn.tokenizer.convert_ids_to_tokens(choice)
-        says = f"points at {sign}" if sign else nearest_words(points[slot], table, encoder.tknz_fn, 3)
-        rows.append((slot, token, says))
-    print_table(("slot", "token", "nearest words by cosine"), rows)
+    for position, token in enumerate(tokens[0].tolist()):
+        source_position = token - len(token_embeddings)
+        if source_position < 0:
+            rows.append((position, tokenizer.convert_ids_to_tokens(token),
+                         nearest_words(outputs[position], token_embeddings, encoder.tknz_fn, 3)))
+        else:
+            rows.append((position, source.placeholders[0][source_position],
+                         f"copied from source position {source_position}"))
+    print_table(("position", "token", "nearest words by cosine to the decoder's output"), rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,14 +71,15 @@ def main(arguments: list[str] | None = None) -> None:
 def look(opt, model) -> None:
     """Print the placeholders of opt.embedding and, with opt.prompt, what they do to it."""
     encoder, manager = model.cond_stage_model, model.embedding_manager
-    table = encoder.transformer.token_emb.weight
+    token_embeddings = encoder.transformer.token_emb.weight
     manager.load(opt.embedding)
 
-    print(f"the vocabulary's {len(table):,} vectors are {table.norm(dim=1).mean():.3f} long on average "
-          f"(deviation {table.norm(dim=1).std():.3f})\n")
+    lengths = token_embeddings.norm(dim=1)
+    print(f"the vocabulary's {len(lengths):,} vectors are {lengths.mean():.3f} long on average "
+          f"(deviation {lengths.std():.3f})\n")
     print_table(("placeholder", "token id", "vector", "length", "nearest words by cosine"), [
         (placeholder, int(manager.string_to_token_dict[placeholder]), n, float(vector.norm()),
-         nearest_words(vector, table, encoder.tknz_fn))
+         nearest_words(vector, token_embeddings, encoder.tknz_fn))
         for placeholder, vectors in manager.string_to_param_dict.items() for n, vector in enumerate(vectors)])
 
     if opt.prompt is not None:
@@ -91,8 +96,8 @@ def look(opt, model) -> None:
         print_table(("position", "token", "learned vector there", "features move by"), [
             (p, pieces[p], entries.get(p, ""), float(moved[p])) for p in range(length)])
         if opt.variant == "v2":
-            print("\nwhat the aligner makes of the prompt")
-            print_slots(encoder, manager, opt.prompt, table)
+            print("\nthe prompt as v2 translates it")
+            print_translation(encoder, manager, opt.prompt, token_embeddings)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Commands that measure how good learned words are, and the measures they share."""

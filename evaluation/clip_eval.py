@@ -1,5 +1,7 @@
 """Similarities in CLIP space: how textual inversion is measured (Gal et al., arXiv 2208.01618, section 5)."""
 
+from __future__ import annotations
+
 import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
@@ -20,7 +22,8 @@ class CLIPEvaluator:
         folder = resolve_folder(name_or_folder)
         logging.disable_progress_bar()
         try:
-            self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+            self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
+            self.model.to(device)  # type: ignore[arg-type]  # transformers wraps nn.Module.to and loses its types
             self.processor = CLIPImageProcessor.from_pretrained(folder)
             self.tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError) as error:
@@ -28,6 +31,7 @@ class CLIPEvaluator:
 
     @property
     def device(self) -> torch.device:
+        """Where the CLIP runs."""
         return self.model.device
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from ldm.data.pictures import contact_sheet, open_images, save_image
 PARTS = ("seen", "heldout", "initword", "ceiling")
 
 
-def seen(suite: Suite) -> dict:
+def seen(suite: Suite) -> dict[str, Any]:
     """Prompts with words the model was trained on."""
     rng, colours = random.Random(0), list(COLOURS)
     concepts = [c["name"] for c in suite.concepts if not c["held_out"]]
@@ -41,9 +42,9 @@ def seen(suite: Suite) -> dict:
             "seen/both": interval(both)}
 
 
-def words(suite: Suite, folders: list[Path], parts: tuple[str, ...] = ("heldout", "initword")) -> dict:
+def words(suite: Suite, folders: list[Path], parts: tuple[str, ...] = ("heldout", "initword")) -> dict[str, Any]:
     """Words learned from folders of pictures, and their init words. Each concept counts once in an interval."""
-    report: dict[str, list] = {}
+    report: dict[str, list[float]] = {}
     for folder in tqdm(folders, desc="held-out concepts"):
         concept = suite.by_slug[folder.name]
         training = open_images(folder)
@@ -55,12 +56,12 @@ def words(suite: Suite, folders: list[Path], parts: tuple[str, ...] = ("heldout"
             found = suite.measure(word, concept, training)
             rows.append((f"{title}: {word}", found.pop("pictures")))
             for name, values in found.items():
-                report.setdefault(f"{title}/{name}", []).append(np.mean(values))
+                report.setdefault(f"{title}/{name}", []).append(float(np.mean(values)))
         save_image(contact_sheet(rows, 96), suite.opt.out / f"{folder.name}.png")
     return {name: interval(values) for name, values in report.items()}
 
 
-def ceiling() -> dict:
+def ceiling() -> dict[str, Any]:
     """What real renders get from the judge, measured when it was made."""
     return {f"ceiling/{name}": value for name, value in json.loads((JUDGE / "quality.json").read_text()).items()}
 

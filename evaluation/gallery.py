@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 from evaluation.suite import Suite, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.pictures import open_images, save_image, titled_columns
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     suite = Suite(opt, opt.variant)
     other = Suite(opt, opt.beside) if opt.beside else None
-    rows: list[list] = []
+    rows: list[list[Image.Image | str]] = []
     for folder in suite.held_out_folders():
         word = suite.learn(folder)
         suite.model.embedding_manager.load(word)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -28,22 +28,22 @@ JUDGE = ROOT / "models/clip/emoji"  # the CLIP that measures the embedded model
 PUBLISHED_JUDGE = "openai/clip-vit-base-patch32"  # and the one for models of real pictures
 
 
-def interval(values: Iterable[float], repeats: int = 2000) -> dict:
+def interval(values: Iterable[float], repeats: int = 2000) -> dict[str, Any]:
     """Mean of values with its 95 % bootstrap interval: {"value", "low", "high", "n"}."""
-    values = np.asarray(list(values), dtype=float)
-    draws = np.random.default_rng(0).integers(len(values), size=(repeats, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    return {"value": float(values.mean()), "low": float(low), "high": float(high), "n": len(values)}
+    v = np.asarray(list(values), dtype=float)
+    draws = np.random.default_rng(0).integers(len(v), size=(repeats, len(v)))
+    low, high = np.percentile(v[draws].mean(axis=1), [2.5, 97.5])
+    return {"value": float(v.mean()), "low": float(low), "high": float(high), "n": len(v)}
 
 
-def ratio(above: list, below: list, repeats: int = 2000) -> dict:
+def ratio(above: Sequence[float] | np.ndarray, below: Sequence[float] | np.ndarray, repeats: int = 2000
+          ) -> dict[str, Any]:
     """Mean of above over mean of below, paired, with its 95 % bootstrap interval: {"value", "low", "high", "n"}."""
-    above, below = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
-    draws = np.random.default_rng(0).integers(len(above), size=(repeats, len(above)))
-    ratios = above[draws].mean(axis=1) / np.maximum(below[draws].mean(axis=1), 1e-9)
+    a, b = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    draws = np.random.default_rng(0).integers(len(a), size=(repeats, len(a)))
+    ratios = a[draws].mean(axis=1) / np.maximum(b[draws].mean(axis=1), 1e-9)
     low, high = np.percentile(ratios, [2.5, 97.5])
-    return {"value": float(above.mean() / max(below.mean(), 1e-9)), "low": float(low), "high": float(high),
-            "n": len(above)}
+    return {"value": float(a.mean() / max(b.mean(), 1e-9)), "low": float(low), "high": float(high), "n": len(a)}
 
 
 def ranks(features: torch.Tensor, references: torch.Tensor, targets: list[int]) -> np.ndarray:

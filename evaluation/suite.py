@@ -7,7 +7,7 @@ import json
 import random
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from evaluation.measures import JUDGE, background, both_right, ranks
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import to_images
 from ldm.errors import UserError
-from load import ROOT, add_model_flags, load_model
+from load import ROOT, add_model_flags, check_files, load_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,17 +30,24 @@ class Suite:
     """Model, judge and names, and how to draw and to measure with them."""
 
     def __init__(self, opt: Namespace, variant: str | None = None) -> None:
-        """opt: the flags of `suite_flags`, whatever variant they name."""
+        """opt: the flags of `suite_flags`, whatever variant they name. Raises UserError, before anything slow, for
+        files and concepts that are not there."""
+        self.opt, self.variant = opt, variant
+        check_files(opt.ckpt_path, opt.config)
+        if not opt.data_root.is_dir():
+            raise UserError(f"--data_root {opt.data_root}: no such folder")
+        self.concepts: list[dict[str, Any]] = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
+        self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
+        self.by_slug = {c["slug"]: c for c in self.concepts}
+        if opt.concepts:
+            self.held_out_folders()
+
         from evaluation.clip_eval import CLIPEvaluator
         from ldm.serialization import read_tensors
 
-        self.opt, self.variant = opt, variant
         self.model = load_model(Namespace(**vars(opt) | {"variant": variant}))
         self.judge = CLIPEvaluator(str(JUDGE))
         self.references = read_tensors(JUDGE / "concepts.safetensors")["features"].float()
-        self.concepts = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
-        self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
-        self.by_slug = {c["slug"]: c for c in self.concepts}
 
     def held_out_folders(self) -> list[Path]:
         """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for."""
@@ -83,7 +90,8 @@ class Suite:
             done[0].touch()  # a run that was killed has embeddings too, but not this
         return done[-1].parent / "checkpoints/embeddings.pt"
 
-    def measure(self, word: str, concept: dict, training: list[Image.Image], plain: int = 4) -> dict[str, list]:
+    def measure(self, word: str, concept: dict[str, Any], training: list[Image.Image], plain: int = 4
+                ) -> dict[str, list[Any]]:
         """What prompts with the word draw, against the concept and its training pictures; and the pictures, plain of
         them of the word alone."""
         target, copies = self.index[concept["name"]], 2 if self.opt.quick else 4

@@ -8,8 +8,11 @@ was not (unseen_over_seen/), and the text features of a thousand such sentences 
 from __future__ import annotations
 
 import random
+from argparse import Namespace
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +24,7 @@ from improvement.v2.sentences import PAIRS, Sentence, random_noun, random_senten
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import open_images
+from load import check_files
 
 # Of learned words, Korean and English; {c} is a background colour.
 ON_COLOUR = (
@@ -47,18 +51,18 @@ def one_thing(picture: Image.Image, count: int) -> Image.Image:
 class Comparison:
     """The base and v2 over the same weights, and the Korean sentences that the aligner was trained on."""
 
-    def __init__(self, opt):
+    def __init__(self, opt: Namespace) -> None:
         self.opt = opt
         self.base, self.v2 = Suite(opt), Suite(opt, "v2")
         self.trained_on = {ko for ko, _ in read_pairs(opt.pairs)}
         self.concepts = [c for c in self.base.concepts if not c["held_out"]]
-        self.things = [(c["name_ko"], c["name"]) for c in self.base.concepts]
+        self.lexicon = [(c["name_ko"], c["name"]) for c in self.base.concepts]
 
     def new(self, ko: str) -> bool:
         """Whether the aligner was never trained on a sentence."""
         return ko not in self.trained_on
 
-    def seen_words(self, count: int) -> dict:
+    def seen_words(self, count: int) -> dict[str, Any]:
         """Things the model knows, on a colour: Korean beside English."""
         rng = random.Random(0)
         concepts = rng.sample(self.concepts, count)
@@ -68,15 +72,15 @@ class Comparison:
                                   for c, k in zip(concepts, colours, strict=True)])
         korean = self.v2.draw([f"{COLOURS[k][1]} 배경 위의 {c['name_ko']}"
                                for c, k in zip(concepts, colours, strict=True)])
-        tops = [self.base.ranks(pictures, targets) < 1 for pictures in (korean, english)]
-        grounds = [[background(p) == k for p, k in zip(pictures, colours, strict=True)]
-                   for pictures in (korean, english)]
-        return {"ko_over_en/top1": ratio(*tops), "ko_over_en/background": ratio(*grounds),
-                "ko/top1": interval(tops[0]), "en/top1": interval(tops[1])}
+        ko_top, en_top = (self.base.ranks(pictures, targets) < 1 for pictures in (korean, english))
+        ko_ground, en_ground = ([background(p) == k for p, k in zip(pictures, colours, strict=True)]
+                                for pictures in (korean, english))
+        return {"ko_over_en/top1": ratio(ko_top, en_top), "ko_over_en/background": ratio(ko_ground, en_ground),
+                "ko/top1": interval(ko_top), "en/top1": interval(en_top)}
 
-    def learned_words(self, folders: list[Path]) -> dict:
+    def learned_words(self, folders: list[Path]) -> dict[str, Any]:
         """Words learned with English prompts by the base, in Korean sentences that the aligner was not trained on."""
-        rows: dict[str, tuple[list, list]] = {name: ([], []) for name in ("top1", "clip_i", "background")}
+        rows: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ("top1", "clip_i", "background")}
         for folder in tqdm(folders, desc="learned words"):
             concept, rng = self.base.by_slug[folder.name], random.Random(folder.name)
             training = open_images(folder)
@@ -89,23 +93,23 @@ class Comparison:
                 suite.model.embedding_manager.load(file)
                 pictures = suite.draw([pair[language] for pair in plain])
                 rank = suite.ranks(pictures, [self.base.index[concept["name"]]] * len(pictures))
-                rows["top1"][side].append(np.mean(rank < 1))
+                rows["top1"][side].append(float(np.mean(rank < 1)))
                 rows["clip_i"][side].append(suite.judge.img_to_img_similarity(training, pictures).mean().item())
                 pictures = suite.draw([edit[language] for edit in edits])
-                rows["background"][side].append(np.mean([background(p) == edit[2]
-                                                         for p, edit in zip(pictures, edits, strict=True)]))
+                right = [background(p) == edit[2] for p, edit in zip(pictures, edits, strict=True)]
+                rows["background"][side].append(float(np.mean(right)))
         return {f"learned_ko_over_en/{name}": ratio(*sides) for name, sides in rows.items()}
 
-    def about_one_thing(self, seed: int, wanted) -> dict[tuple[str, int], Sentence]:
+    def about_one_thing(self, seed: int, keep: Callable[[str], bool]) -> dict[tuple[str, int], Sentence]:
         """{(thing, how many): a sentence} about one kind of thing in its own colours on a named background, for which
-        wanted(ko) is true."""
-        found = {}
-        for s in islice(random_sentences(random.Random(seed), self.things), 30_000):
-            if len(s.things) == 1 and s.colour and not s.tint and wanted(s.ko):
-                found.setdefault((s.things[0], s.count), s)
+        keep(ko) is true."""
+        found: dict[tuple[str, int], Sentence] = {}
+        for s in islice(random_sentences(random.Random(seed), self.lexicon), 30_000):
+            if len(s.nouns) == 1 and s.colour and not s.tint and keep(s.ko):
+                found.setdefault((s.nouns[0], s.number), s)
         return found
 
-    def compositions(self, count: int) -> dict:
+    def compositions(self, count: int) -> dict[str, Any]:
         """Thing x colour x number x template that the aligner was not trained on, over others that it was, of the same
         things in the same numbers."""
         trained = self.about_one_thing(0, self.trained_on.__contains__)  # the seed that pairs.csv was made with
@@ -115,21 +119,23 @@ class Comparison:
         both = random.Random(1).sample(both, min(count, len(both)))
         right = []
         for sentences in ([found[key] for key in both] for found in (untrained, trained)):
-            pictures = [one_thing(p, s.count) for p, s in
+            pictures = [one_thing(p, s.number) for p, s in
                         zip(self.v2.draw([s.ko for s in sentences]), sentences, strict=True)]
-            right.append(self.v2.ranks(pictures, [self.base.index[s.things[0]] for s in sentences]) < 1)
-        return {"unseen_over_seen/top1": ratio(*right), "unseen/top1": interval(right[0]),
-                "seen/top1": interval(right[1])}
+            right.append(self.v2.ranks(pictures, [self.base.index[s.nouns[0]] for s in sentences]) < 1)
+        of_unseen, of_seen = right
+        return {"unseen_over_seen/top1": ratio(of_unseen, of_seen), "unseen/top1": interval(of_unseen),
+                "seen/top1": interval(of_seen)}
 
-    def sentences(self, count: int) -> dict:
+    def sentences(self, count: int) -> dict[str, Any]:
         """Is a Korean sentence's conditioning nearest to that of its own English sentence, of as many as there are?"""
         import torch
         import torch.nn.functional as F
 
-        rng, pairs = random.Random(2), {}
+        rng = random.Random(2)
+        pairs: dict[str, str] = {}
         while len(pairs) < count:
-            drawn = random_sentence(rng, self.things, random_noun(rng, self.things))
-            if unseen(drawn.ko) and "&" not in drawn.things:  # one learned word is loaded, *
+            drawn = random_sentence(rng, self.lexicon, random_noun(rng, self.lexicon))
+            if unseen(drawn.ko) and "&" not in drawn.nouns:  # one learned word is loaded, *
                 pairs.setdefault(drawn.en, drawn.ko)
         with torch.no_grad():
             parts = [[suite.model.get_learned_conditioning(texts[i : i + 50]).flatten(1) for i in range(0, count, 50)]
@@ -146,6 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--pairs", type=Path, default=PAIRS, help="what the aligner was trained on")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    check_files(opt.pairs)
     comparison = Comparison(opt)
     folders = comparison.base.held_out_folders()
     report = comparison.sentences(50 if opt.quick else 1000)

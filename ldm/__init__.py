@@ -1,0 +1,1 @@
+"""Latent diffusion with learned words: networks, samplers, data, and what every command stands on."""

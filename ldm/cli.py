@@ -10,14 +10,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
-from ldm.util import accepted_parameters, get_obj_from_str
+from ldm.util import accepted_parameters, get_obj_from_str, merge_configs
 
 ON, OFF = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
@@ -35,7 +35,8 @@ class CommandParser(argparse.ArgumentParser):
         """Raises UserError."""
         raise UserError(f"{message}; see --help")
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]  # without typeshed's overloads for a namespace and for none
+            self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse has it; -d may be followed by true or false."""
         rest: list[str] = []
         for argument in map(str, sys.argv[1:] if args is None else args):
@@ -104,7 +105,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise UserError(f"argument {override!r} is neither a flag nor key.path=value; see --help")
 
 
-def valid_keys(config: dict, prefix: str = "") -> tuple[set[str], set[str]]:
+def valid_keys(config: Mapping[Any, Any], prefix: str = "") -> tuple[set[str], set[str]]:
     """(keys a config has or its targets take, prefixes below which any key goes)."""
     keys: set[str] = set()
     open_prefixes: set[str] = set()
@@ -140,11 +141,9 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
     try:
-        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+        return merge_configs(config, OmegaConf.from_dotlist(list(overrides)))
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"an override does not fit the config: {first_line(error)}") from error
-    assert isinstance(merged, DictConfig)
-    return merged
 
 
 def quiet_lightning() -> None:

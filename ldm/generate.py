@@ -1,6 +1,9 @@
 """A prompt to pictures: the samplers by name, the shape of the latents, guidance, seeds."""
 
+from __future__ import annotations
+
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,11 +13,14 @@ from ldm.models.diffusion.dpm_solver import DPMSolverSampler
 from ldm.models.diffusion.plms import PLMSSampler
 from ldm.models.diffusion.sampler import Sampler
 
+if TYPE_CHECKING:
+    from ldm.models.diffusion.ddpm import LatentDiffusion
+
 SAMPLERS: dict[str, type[Sampler]] = {"ddim": DDIMSampler, "plms": PLMSSampler, "dpm_solver": DPMSolverSampler}
 PRECISIONS = {"full": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def latent_shape(model, H: int | None = None, W: int | None = None) -> tuple[int, int, int]:
+def latent_shape(model: LatentDiffusion, H: int | None = None, W: int | None = None) -> tuple[int, int, int]:
     """(C, h, w) of the latents of pictures of H x W pixels, by default the model's own. Raises UserError for a size
     that the networks cannot take."""
     f = model.first_stage_model.downsampling
@@ -28,7 +34,7 @@ def latent_shape(model, H: int | None = None, W: int | None = None) -> tuple[int
 
 @torch.no_grad()
 def sample_prompt(
-    model,                                       # a LatentDiffusion
+    model: LatentDiffusion,
     prompt: str | list[str],                     # one for all pictures, or one for each
     seeds: list[int],                            # one a picture; a picture depends on its own, not on the others
     sampler: str = "ddim",                       # one of SAMPLERS

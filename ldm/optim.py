@@ -1,6 +1,11 @@
 """Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon): momentum whose update is an orthogonal matrix."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import torch
+from torch.optim.optimizer import ParamsT
 
 # Coefficients of the quintic iteration, as published: they pull singular values to about 1 in five rounds.
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -29,20 +34,22 @@ class Muon(torch.optim.Optimizer):
     so that one learning rate serves both. Momentum changes slowly, so what whitens it serves for `refresh` steps.
     """
 
-    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.01, refresh: int = 4):
+    def __init__(self, params: ParamsT, lr: float, momentum: float = 0.95, weight_decay: float = 0.01,
+                 refresh: int = 4):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.refresh, self.steps = refresh, 0
         self.whitenings: dict[tuple[int, int], torch.Tensor] = {}
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(  # type: ignore[override]  # without torch's overloads for a closure and for none
+            self, closure: Callable[[], float] | None = None) -> float | None:
         """One update; closure, if given, computes loss and gradients first, as for any optimizer of PyTorch."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            by_shape: dict[tuple[int, int], list] = {}
+            by_shape: dict[tuple[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]] = {}
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -51,7 +58,8 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(p)
                 state["momentum"].lerp_(p.grad, 1 - group["momentum"])
                 update = p.grad.lerp(state["momentum"], group["momentum"]).flatten(1)
-                by_shape.setdefault(tuple(update.shape), []).append((p, update))
+                rows, columns = update.shape
+                by_shape.setdefault((rows, columns), []).append((p, update))
             for (rows, columns), pairs in by_shape.items():
                 x = torch.stack([update for _, update in pairs]).float()
                 x = x.mT if rows > columns else x

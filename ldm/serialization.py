@@ -1,10 +1,14 @@
 """Reading and writing tensor files: nothing read can run code, nothing written can be half there."""
 
+from __future__ import annotations
+
 import io
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -17,27 +21,27 @@ from ldm.files import write_bytes
 class Inert:
     """Stands in for any object a checkpoint pickles beside its tensors. It keeps nothing and does nothing."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         pass
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Inert:
+        """Another one: what a pickle would call does not run."""
         return Inert()
 
-    # unpickling may fill a list or dict subclass item by item
-    def append(self, item):
-        pass
+    def append(self, item: Any) -> None:
+        """Nothing; unpickling may fill a subclass of list item by item."""
 
-    def add(self, item):
-        pass
+    def extend(self, items: Any) -> None:
+        """Nothing; or many items at once."""
 
-    def extend(self, items):
-        pass
+    def add(self, item: Any) -> None:
+        """Nothing; or a subclass of set."""
 
-    def __setitem__(self, key, value):
-        pass
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Nothing; or a subclass of dict."""
 
 
 # Everything a file of tensors in plain containers needs. All else that a pickle names becomes an Inert.
@@ -57,10 +61,10 @@ _SAFE = {
 class ParameterDictStandIn:
     """A pickled nn.ParameterDict, of any torch version, as the plain dict `tensors`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.tensors: dict[str, torch.Tensor] = {}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         found = {k: v for k, v in (state.get("_parameters") or {}).items() if torch.is_tensor(v)}
         # torch 1.12 and later keeps the entries as attributes, and their names in _keys
         found.update({k: state[k] for k in state.get("_keys") or {} if torch.is_tensor(state.get(k))})
@@ -68,7 +72,7 @@ class ParameterDictStandIn:
 
 
 class _InertUnpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
             return ParameterDictStandIn
         return _SAFE.get((module, name), Inert)
@@ -81,11 +85,11 @@ class _InertPickle:
     Unpickler = _InertUnpickler
 
     @staticmethod
-    def load(file, **kwargs):
+    def load(file: Any, **kwargs: Any) -> Any:
         return _InertUnpickler(file, **kwargs).load()
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     if isinstance(value, ParameterDictStandIn):
         return _plain(value.tensors)
     if isinstance(value, torch.nn.Parameter):
@@ -95,7 +99,7 @@ def _plain(value):
     return value
 
 
-def read_tensors(path: str | Path) -> dict:
+def read_tensors(path: str | Path) -> dict[str, Any]:
     """The content of a .ckpt, .pt, .bin or .safetensors file: tensors on the CPU in plain dicts.
 
     Large tensors stay on disk until they are used (memory mapping). Pickled objects other than tensors and plain
@@ -124,7 +128,7 @@ def read_tensors(path: str | Path) -> dict:
     return _plain(content)
 
 
-def write_tensors(path: str | Path, content: dict) -> None:
+def write_tensors(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a dict atomically: `.safetensors` for flat dicts of tensors, else torch's own format."""
     if Path(path).suffix == ".safetensors":
         write_bytes(path, safetensors.torch.save({k: v.detach().contiguous().cpu() for k, v in content.items()}))

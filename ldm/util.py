@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def get_obj_from_str(string: str, reload: bool = False) -> Any:
         raise UserError(f"target {string!r} cannot be loaded: {error}") from error
 
 
-def accepted_parameters(target: Callable) -> set[str] | None:
+def accepted_parameters(target: Callable[..., Any]) -> set[str] | None:
     """Names of the arguments a class takes, through its base classes' `**kwargs`; None if it takes any name."""
     names: set[str] = set()
     for cls in inspect.getmro(target) if inspect.isclass(target) else (target,):
@@ -57,7 +57,8 @@ def instantiate_from_config(config: Any, **kwargs: Any) -> Any:
         raise UserError(f"the config has no `target:` to instantiate (keys: {', '.join(config) or 'none'})")
     target = get_obj_from_str(config["target"])
     params = config.get("params") or {}
-    params = dict(OmegaConf.to_container(params, resolve=True) if isinstance(params, DictConfig) else params)
+    plain: Any = OmegaConf.to_container(params, resolve=True) if isinstance(params, DictConfig) else params
+    params = dict(plain)
     accepted = None if config["target"] == "torch.nn.Identity" else accepted_parameters(target)
     unused = [] if accepted is None else sorted(set(params) - accepted)
     if unused:
@@ -87,6 +88,14 @@ def read_yaml(path: str | Path) -> DictConfig:
     return config
 
 
+def merge_configs(*configs: Mapping[Any, Any]) -> DictConfig:
+    """One config of several mappings, later ones over earlier ones. Raises OmegaConfBaseException where they do not fit
+    together."""
+    merged = OmegaConf.merge(*configs)
+    assert isinstance(merged, DictConfig)  # as it is of mappings
+    return merged
+
+
 def load_config(*paths: str | Path) -> DictConfig:
     """Read YAML files and merge them, later ones over earlier ones.
 
@@ -106,9 +115,7 @@ def load_config(*paths: str | Path) -> DictConfig:
             name = config.pop(BASE, None)
             following = following.parent / str(name) if name is not None else None
         configs += layers
-    merged = OmegaConf.merge(*configs)
-    assert isinstance(merged, DictConfig)
-    return merged
+    return merge_configs(*configs)
 
 
 def resolve_folder(name: str) -> str:

@@ -1,64 +1,81 @@
 """Train the emoji model's autoencoder: python -m pretrain.autoencoder --run pretrain/runs/autoencoder"""
 
+from __future__ import annotations
+
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from ldm.cli import run_command
-from ldm.devices import first_device, mixed_precision
-from ldm.models.autoencoder import AutoencoderKL
-from ldm.optim import muon_and_adam
-from ldm.serialization import write_tensors
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
 from pretrain.checkpoint import Run, parser
-from pretrain.world import held_out, random_scene, render
+from pretrain.world import check_packages, held_out, random_scene, render
+
+if TYPE_CHECKING:
+    import torch
+
+    from ldm.models.autoencoder import AutoencoderKL
 
 CONFIG = Path(__file__).parent.parent / "models/ldm/emoji/config.yaml"
 
 
-def to_pixels(pictures: np.ndarray, device) -> torch.Tensor:
+def to_pixels(pictures: np.ndarray, device: torch.device) -> torch.Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1]."""
+    import torch
+
     return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """L1 on pixels and half as much on their horizontal and vertical differences, which keeps edges sharp."""
-    edges = sum((x.diff(dim=d) - y.diff(dim=d)).abs().mean() for d in (2, 3))
-    return (x - y).abs().mean() + 0.5 * edges
+    down, across = ((x.diff(dim=d) - y.diff(dim=d)).abs().mean() for d in (2, 3))
+    return (x - y).abs().mean() + 0.5 * (down + across)
 
 
 def initialise(model: AutoencoderKL) -> None:
     """Convolutions that keep the scale of what passes, and a posterior narrow from the start: with PyTorch's own
     start, noise drowns the latents for the first thousand steps."""
+    import torch
+
     for module in model.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-            torch.nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)
+    assert model.quant_conv.bias is not None
     torch.nn.init.constant_(model.quant_conv.bias.data[model.quant_conv.out_channels // 2 :], -6.0)
 
 
 def psnr(x: torch.Tensor, y: torch.Tensor) -> float:
     """Mean peak signal-to-noise ratio in dB of pictures in [-1, 1]."""
     mse = (x - y.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
-    return float((10 * torch.log10(4 / mse)).mean())
+    return float((10 * (4 / mse).log10()).mean())
 
 
-def held_out_pictures(count: int, device) -> torch.Tensor:
+def held_out_pictures(count: int, device: torch.device) -> torch.Tensor:
     """Pictures of concepts no training has seen."""
     rng = random.Random("held out")
     scenes = [random_scene(rng, held_out()) for _ in range(count)]
     return to_pixels(np.stack([np.asarray(render(scene, rng)) for scene in scenes]), device)
 
 
-def main() -> None:
-    flags = parser(__doc__, minutes=45, batch_size=8, learning_rate=2e-3)
+def main(arguments: list[str] | None = None) -> None:
+    """Train the autoencoder, or go on with it, and write autoencoder.ckpt into the run folder."""
+    flags = parser("Train the emoji model's autoencoder.", minutes=45, batch_size=8, learning_rate=2e-3)
     flags.add_argument("--kl_weight", type=float, default=2e-6, help="weight of the KL term, summed over latents")
     flags.add_argument("--recolour", type=float, default=0.25, help="share of batches with colour channels swapped")
-    opt = flags.parse_args()
+    opt = flags.parse_args(arguments)
+    check_packages()
+    import torch
+
+    from ldm.devices import first_device, mixed_precision
+    from ldm.optim import muon_and_adam
+    from ldm.serialization import write_tensors
+
     torch.manual_seed(opt.seed)
     device = first_device()
     model = instantiate_from_config(load_config(CONFIG).model.params.first_stage_config).to(device)

@@ -1,15 +1,20 @@
 """Many pictures of the emoji world at once, rendered on every core."""
 
+from __future__ import annotations
+
 import multiprocessing
 import random
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from tqdm import tqdm
 
-from pretrain.world import GROUPS, all_concepts, caption, caption_ko, random_scene, render, seen
+from pretrain.world import GROUPS, Scene, all_concepts, caption, caption_ko, random_scene, render, seen
+
+Shown = tuple[Scene, int]  # what a picture shows, and the seed that its captions are drawn with
 
 
-def _batch(arguments):
+def _batch(arguments: tuple[str, int, tuple[str, ...], int, frozenset[str]]) -> tuple[np.ndarray, list[Shown]]:
     seed, count, groups, pixels, often = arguments
     rng, concepts = random.Random(seed), list(seen(groups) if groups else all_concepts())
     concepts += [c for c in concepts if c.name in often] * 2
@@ -23,7 +28,7 @@ def _batch(arguments):
 
 
 def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels: int = 64,
-                often: frozenset[str] = frozenset()):
+                often: frozenset[str] = frozenset()) -> Iterator[tuple[np.ndarray, list[Shown]]]:
     """Yield (pictures uint8 [b, pixels, pixels, 3], [(scene, caption seed)] of length b) until `count` are made.
 
     They show the concepts of the groups that may be trained on; without groups, all there are, held-out ones too.
@@ -35,7 +40,7 @@ def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels:
         yield from tqdm(pool.imap(_batch, jobs), total=len(jobs), desc="rendering", unit="batch")
 
 
-def captions(scenes, language: str = "en") -> list[str]:
+def captions(scenes: Iterable[Shown], language: str = "en") -> list[str]:
     """A caption for each (scene, caption seed): one of many its scene could have, the same at every call."""
     write = caption if language == "en" else caption_ko
     return [write(scene, random.Random(seed)) for scene, seed in scenes]

@@ -1,12 +1,16 @@
 """Resumable state of a pre-training run, and the flags its programs share."""
 
-import time
-from pathlib import Path
+from __future__ import annotations
 
-import torch
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser
-from ldm.serialization import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    import torch
 
 
 def parser(description: str, minutes: float, batch_size: int, learning_rate: float) -> CommandParser:
@@ -29,7 +33,10 @@ class Run:
     down to a hundredth of the peak.
     """
 
-    def __init__(self, folder: Path, minutes: float, modules: dict[str, torch.nn.Module], optimizers: list):
+    def __init__(self, folder: Path, minutes: float, modules: Mapping[str, torch.nn.Module],
+                 optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        from ldm.serialization import read_tensors
+
         self.file, self.seconds = folder / "state.pt", minutes * 60
         self.modules, self.optimizers = modules, optimizers
         self.step, self.elapsed = 0, 0.0
@@ -52,6 +59,8 @@ class Run:
     def tick(self) -> bool:
         """Advance the clock and set the learning rate; False when the time is up. A process that was stopped does
         not age: a step counts a minute at most."""
+        import torch
+
         now = time.monotonic()
         self.elapsed, self.clock = self.elapsed + min(now - self.clock, 60), now
         warm = min(1.0, self.progress / 0.01)
@@ -63,6 +72,8 @@ class Run:
 
     def update(self, loss: torch.Tensor) -> None:
         """One step down the loss, its gradient clipped to norm 1."""
+        import torch
+
         loss.backward()
         parameters = [p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -73,6 +84,8 @@ class Run:
 
     def save(self) -> None:
         """Write the file that a later call resumes from."""
+        from ldm.serialization import write_tensors
+
         write_tensors(self.file, {
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": [o.state_dict() for o in self.optimizers], "step": self.step, "elapsed": self.elapsed,

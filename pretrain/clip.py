@@ -3,30 +3,32 @@
 It sees every concept, held-out ones too: it measures, and never helps to draw.
 """
 
+from __future__ import annotations
+
 import json
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
-from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from evaluation.clip_eval import CLIPEvaluator
 from evaluation.measures import JUDGE, background, both_right, interval, ranks
 from ldm.cli import run_command
 from ldm.data.emoji import COLOURS
-from ldm.devices import first_device, mixed_precision
 from ldm.files import write_bytes
-from ldm.optim import muon_and_adam
-from ldm.serialization import write_tensors
 from ldm.util import ROOT
 from pretrain.autoencoder import to_pixels
 from pretrain.bank import captions, render_bank
 from pretrain.checkpoint import Run, parser
-from pretrain.world import Scene, all_concepts, held_out, render
+from pretrain.world import Concept, Scene, all_concepts, check_packages, held_out, render
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import CLIPModel, PreTrainedTokenizerBase
+
+    from evaluation.clip_eval import CLIPEvaluator
 
 TOKENIZER = ROOT / "models/ldm/emoji/tokenizer"
 SIDE = 64
@@ -36,6 +38,8 @@ SEVERAL = -1  # stands for the concept of a picture that shows two
 
 def new_clip() -> CLIPModel:
     """A CLIP of 5 M parameters for 64 px pictures and the emoji model's words."""
+    from transformers import AutoTokenizer, CLIPConfig, CLIPModel
+
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     tower = {"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 6, "projection_dim": 128}
     text = {**tower, "num_hidden_layers": 3, "vocab_size": len(tokenizer), "max_position_embeddings": 32,
@@ -50,6 +54,9 @@ def new_clip() -> CLIPModel:
 def soften(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Pictures [B, 3, H, W], half of the time blurred, always a little noisy: a judge must not trip over small faults
     of a model."""
+    import torch
+    import torch.nn.functional as F
+
     if rng.random() < 0.5:
         reach = torch.arange(-2, 3)
         kernel = torch.exp(-reach.square() / (2 * rng.uniform(0.3, 1.2) ** 2))
@@ -68,17 +75,18 @@ def draw_rows(order: np.ndarray, size: int, rng: np.random.Generator, run: int =
     return np.concatenate([order[runs], rng.integers(len(order), size=size - len(runs))])
 
 
-def clean_renders(concept) -> list[Image.Image]:
+def clean_renders(concept: Concept) -> list[Image.Image]:
     """The concept as it is, on every background."""
     rng = random.Random(concept.name)
     return [render(Scene((concept,), colour), rng, SIDE) for colour in COLOURS]
 
 
-def judge_quality(evaluator: CLIPEvaluator, features: torch.Tensor) -> dict:
+def judge_quality(evaluator: CLIPEvaluator, features: torch.Tensor) -> dict[str, Any]:
     """How well the judge reads real renders it has not seen: the ceiling of all that is measured with it."""
     concepts, colours = list(all_concepts()), list(COLOURS)
     index = {c: i for i, c in enumerate(concepts)}
-    rng, report = random.Random("quality"), {}
+    rng = random.Random("quality")
+    report: dict[str, Any] = {}
     for title, chosen, copies in (("seen", [c for c in concepts if c not in set(held_out())], 1),
                                   ("heldout", held_out(), 8)):
         scenes = [Scene((c,), rng.choice(colours)) for c in chosen for _ in range(copies)]
@@ -104,8 +112,14 @@ def rounded(weight: torch.Tensor) -> torch.Tensor:
     return (weight / step).round() * step
 
 
-def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
+def finish(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, out: Path, device: torch.device) -> None:
     """Write the judge: the model, the concepts with their features, and how well it reads real renders."""
+    import torch
+    from transformers import CLIPImageProcessor
+
+    from evaluation.clip_eval import CLIPEvaluator
+    from ldm.serialization import write_tensors
+
     model.load_state_dict({name: rounded(weight) for name, weight in model.state_dict().items()})
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -114,7 +128,7 @@ def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
     evaluator = CLIPEvaluator(str(out), device)
     unseen = set(held_out())
     features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0) for c in tqdm(all_concepts())])
-    features = F.normalize(features, dim=1)
+    features = torch.nn.functional.normalize(features, dim=1)
     write_tensors(out / "concepts.safetensors", {"features": features.half()})
     write_bytes(out / "concepts.json", json.dumps(
         [{"name": c.name, "name_ko": c.name_ko, "slug": c.slug, "kind": c.kind, "group": c.group,
@@ -124,27 +138,38 @@ def finish(model: CLIPModel, tokenizer, out: Path, device) -> None:
     print(json.dumps(quality, indent=1))
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Train the judge, or go on with it, and write it to --out."""
     flags = parser("Train the emoji world's CLIP.", minutes=25, batch_size=192, learning_rate=1e-3)
     flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
-    opt = flags.parse_args()
+    opt = flags.parse_args(arguments)
+    check_packages()
+    import torch
+    import torch.nn.functional as F
+    from transformers import AutoTokenizer
+
+    from ldm.devices import first_device, mixed_precision
+    from ldm.optim import muon_and_adam
+
     torch.manual_seed(opt.seed)
     device = first_device()
-    model, tokenizer = new_clip().to(device).train(), AutoTokenizer.from_pretrained(TOKENIZER)
+    model, tokenizer = new_clip().train(), AutoTokenizer.from_pretrained(TOKENIZER)
 
     place = {c: i for i, c in enumerate(all_concepts())}
-    pictures, texts, shown = [], [], []
+    parts: list[np.ndarray] = []
+    texts: list[tuple[str, ...]] = []
+    places: list[int] = []
     for batch, scenes in render_bank(opt.pictures, opt.seed, groups=(), pixels=SIDE):
-        pictures.append(batch)
+        parts.append(batch)
         texts += zip(*(captions([(s, k + i) for s, k in scenes]) for i in range(CAPTIONS_PER_PICTURE)), strict=True)
-        shown += [place[s.concepts[0]] if len(s.concepts) == 1 else SEVERAL for s, _ in scenes]
-    pictures, shown = np.concatenate(pictures), np.array(shown)
+        places += [place[s.concepts[0]] if len(s.concepts) == 1 else SEVERAL for s, _ in scenes]
+    pictures, shown = np.concatenate(parts), np.array(places)
     order = np.argsort(shown, kind="stable")
     ids = tokenizer([t for ts in texts for t in ts], padding="max_length", truncation=True, max_length=32,
                     return_tensors="pt")["input_ids"].reshape(len(texts), CAPTIONS_PER_PICTURE, -1)
     # beside the captions of the batch, every concept has a vector to be told from; they are dropped in the end
     prototypes = torch.nn.Embedding(len(place), model.config.projection_dim, device=device)
-    both = torch.nn.ModuleDict({"clip": model, "prototypes": prototypes})
+    both = torch.nn.ModuleDict({"clip": model, "prototypes": prototypes}).to(device)
     run = Run(opt.run, opt.minutes, {"both": both}, muon_and_adam(both, opt.learning_rate))
     rng = np.random.default_rng(opt.seed + run.step)
     bar, right = tqdm(desc="clip", unit="step", initial=run.step, mininterval=10), 0.0

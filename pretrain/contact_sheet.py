@@ -8,7 +8,7 @@ from PIL import Image
 
 from ldm.cli import CommandParser, run_command
 from ldm.data.pictures import contact_sheet, save_image, to_images
-from load import add_model_flags, load_model
+from load import add_model_flags, check_files, load_model
 
 CAPTIONS = (  # every 62nd concept, then counts, pairs, tints and sizes
     "a kissing face with smiling eyes on a red background",
@@ -34,13 +34,15 @@ CAPTIONS = (  # every 62nd concept, then counts, pairs, tints and sizes
 )
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Write the contact sheet."""
     parser = CommandParser(description="Draw a contact sheet of 20 captions of concepts the model was "
                                      "trained on.")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG")
     parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
     add_model_flags(parser)
-    opt = parser.parse_args()
+    opt = parser.parse_args(arguments)
+    check_files(opt.ckpt_path, opt.config, opt.embedding_path)
     from ldm.generate import sample_prompt
 
     model = load_model(opt)

@@ -1,5 +1,7 @@
 """Write pictures of held-out concepts: python -m pretrain.dataset --out dataset flamingo "hot pepper"..."""
 
+from __future__ import annotations
+
 import random
 from pathlib import Path
 
@@ -17,15 +19,17 @@ def write_pictures(concept: Concept, folder: Path, count: int = 5, pixels: int =
         save_image(render(Scene((concept,), colour), rng, pixels), folder / f"{i + 1}.png")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Write folders of pictures. Raises UserError, before any, for a name that is not a held-out concept's."""
     flags = CommandParser(description="Write five pictures each of concepts that no training has seen.")
     flags.add_argument("names", nargs="*", help="held-out concepts; default: all of them")
     flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
-    opt = flags.parse_args()
+    opt = flags.parse_args(arguments)
     concepts = {c.name: c for c in held_out()}
-    for name in opt.names or concepts:
+    for name in opt.names:
         if name not in concepts:
             raise UserError(f"{name!r} is not held out; these are: {', '.join(concepts)}")
+    for name in opt.names or concepts:
         write_pictures(concepts[name], opt.out / concepts[name].slug)
 
 

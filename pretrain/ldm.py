@@ -1,27 +1,31 @@
 """Train the emoji model's UNet and text transformer: python -m pretrain.ldm --run pretrain/runs/ldm \
 --autoencoder pretrain/runs/autoencoder/autoencoder.ckpt --scale_factor S"""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from ldm.cli import run_command
 from ldm.data.pictures import save_grid
-from ldm.devices import first_device, mixed_precision
 from ldm.files import write_bytes
-from ldm.generate import sample_prompt
-from ldm.modules.ema import LitEma
-from ldm.optim import muon_and_adam
-from ldm.serialization import pack_weights, write_tensors
-from load import instantiate_from_config, load_config, load_weights, read_state_dict
+from load import check_files, instantiate_from_config, load_config, load_weights, read_state_dict
 from pretrain.autoencoder import CONFIG, to_pixels
 from pretrain.bank import captions, render_bank
 from pretrain.checkpoint import Run, parser
-from pretrain.world import GROUPS
+from pretrain.world import GROUPS, check_packages
+
+if TYPE_CHECKING:
+    import torch
+
+    from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.ema import LitEma
 
 CAPTIONS_PER_PICTURE = 4
 WATCHED = ("a red apple on a blue background", "two lemons on a black background", "a tiger on a green background",
@@ -29,11 +33,17 @@ WATCHED = ("a red apple on a blue background", "two lemons on a black background
            "a photo of an octopus on a pink background", "a sunflower on a purple background", "a penguin")
 
 
-def latent_bank(model, folder: Path, count: int, seed: int, groups, often, device):
+def latent_bank(model: LatentDiffusion, folder: Path, count: int, seed: int, groups: tuple[str, ...],
+                often: frozenset[str], device: torch.device) -> tuple[np.ndarray, list[list[str]]]:
     """(moments float16 [count, 2*C, h, w], captions [count][CAPTIONS_PER_PICTURE]), made once and kept."""
+    import torch
+
+    from ldm.devices import mixed_precision
+
     moments_file, captions_file = folder / "moments.npy", folder / "captions.json"
     if not captions_file.exists():
-        moments, texts = [], []
+        moments: list[np.ndarray] = []
+        texts: list[tuple[str, ...]] = []
         for pictures, scenes in render_bank(count, seed, groups, often=often):
             with torch.no_grad(), mixed_precision(device):
                 batches = [to_pixels(p, device) for p in np.array_split(pictures, 10)]
@@ -46,15 +56,19 @@ def latent_bank(model, folder: Path, count: int, seed: int, groups, often, devic
     return np.load(moments_file), json.loads(captions_file.read_text())
 
 
-def sample_watched(model, path: Path) -> None:
+def sample_watched(model: LatentDiffusion, path: Path) -> None:
     """A contact sheet of the WATCHED prompts, two pictures each."""
+    from ldm.generate import sample_prompt
+
     prompts = [p for p in WATCHED for _ in range(2)]
     save_grid(sample_prompt(model, prompts, list(range(len(prompts))), steps=25, scale=4.0), path, columns=8)
 
 
-def export(model, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
+def export(model: LatentDiffusion, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
     """Write the model with its averaged weights, packed; neither the learned words nor the schedule's buffers.
     The autoencoder's weights get 8 bits, the others 6, with which pictures are as good (evaluation/README.md)."""
+    from ldm.serialization import pack_weights, write_tensors
+
     ema.swap(trained)
     weights = {n: p.detach() for n, p in model.named_parameters() if not n.startswith("embedding_manager.")}
     coarse = {n: w for n, w in weights.items() if not n.startswith("first_stage_model.")}
@@ -62,8 +76,9 @@ def export(model, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
     ema.swap(trained)
 
 
-def main() -> None:
-    flags = parser(__doc__.split(":")[0], minutes=120, batch_size=64, learning_rate=2e-3)
+def main(arguments: list[str] | None = None) -> None:
+    """Train UNet and text transformer, or go on with them, and write model.ckpt and config.yaml into the run folder."""
+    flags = parser("Train the emoji model's UNet and text transformer.", minutes=120, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--autoencoder", type=Path, required=True, help="checkpoint that pretrain.autoencoder wrote")
     flags.add_argument("--scale_factor", type=float, required=True, help="as pretrain.autoencoder printed it")
     flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",
@@ -74,7 +89,15 @@ def main() -> None:
                        "lacks starts new")
     flags.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for guidance")
     flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
-    opt = flags.parse_args()
+    opt = flags.parse_args(arguments)
+    check_files(opt.autoencoder, opt.often, opt.start)
+    check_packages()
+    import torch
+
+    from ldm.devices import first_device, mixed_precision
+    from ldm.modules.ema import LitEma
+    from ldm.optim import muon_and_adam
+
     torch.manual_seed(opt.seed)
     device = first_device()
 
@@ -94,10 +117,10 @@ def main() -> None:
     nothing = tknz_fn("")[0]
     run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, muon_and_adam(trained, opt.learning_rate))
 
-    def p_losses(z, t, noise, ids):
+    def diffusion_loss(z: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return model.p_losses(z, model.cond_stage_model.transformer(ids), t, noise)[0]
 
-    p_losses = torch.compile(p_losses) if opt.compile else p_losses
+    p_losses: Callable[..., torch.Tensor] = torch.compile(diffusion_loss) if opt.compile else diffusion_loss
     rng = np.random.default_rng(opt.seed + run.step)
     bar, mean_loss = tqdm(desc="ldm", unit="step", initial=run.step, mininterval=10), None
     while run.tick():
@@ -112,8 +135,8 @@ def main() -> None:
             loss = p_losses(z, t, torch.randn_like(z), ids.to(device))
         run.update(loss)
         ema(trained)
-        loss = float(loss.detach())
-        mean_loss = loss if mean_loss is None else 0.998 * mean_loss + 0.002 * loss
+        value = float(loss.detach())
+        mean_loss = value if mean_loss is None else 0.998 * mean_loss + 0.002 * value
         bar.update()
         if run.step % 500 == 0:
             bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}")

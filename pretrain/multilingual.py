@@ -4,19 +4,22 @@ A small XLM-RoBERTa with its own vocabulary, trained to fill in what is masked i
 stand side by side (translation language modelling, Lample & Conneau, arXiv 1901.07291, section 3.3).
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from improvement.v2.sentences import PAIRS, read_pairs
 from ldm.cli import run_command
-from ldm.devices import first_device, mixed_precision
-from ldm.optim import muon_and_adam
 from ldm.util import ROOT
+from load import check_files
 from pretrain.checkpoint import Run, parser
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, XLMRobertaForMaskedLM
 
 OUT = ROOT / "models/multilingual/emoji"
 MASKED = 0.25
@@ -25,6 +28,9 @@ LENGTH = 96
 
 def new_tokenizer(sentences: list[str], size: int = 2500) -> PreTrainedTokenizerFast:
     """A unigram vocabulary over the sentences, with the special tokens of XLM-RoBERTa."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -40,15 +46,20 @@ def new_tokenizer(sentences: list[str], size: int = 2500) -> PreTrainedTokenizer
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> XLMRobertaForMaskedLM:
-    """0.7 M parameters."""
+    """A transformer of 0.7 M parameters that fills in what is masked."""
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
     return XLMRobertaForMaskedLM(XLMRobertaConfig(
         vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512,
         max_position_embeddings=LENGTH + 2, type_vocab_size=1, pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id))
 
 
-def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+def mask_tokens(ids: torch.Tensor, tokenizer: PreTrainedTokenizerBase, share: float
+                ) -> tuple[torch.Tensor, torch.Tensor]:
     """(ids with a share of the ordinary tokens masked, labels: what was there, -100 elsewhere)."""
+    import torch
+
     ordinary = ~torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
     chosen = ordinary & (torch.rand(ids.shape) < share)
     return ids.masked_fill(chosen, tokenizer.mask_token_id), ids.masked_fill(~chosen, -100)
@@ -56,21 +67,31 @@ def mask_tokens(ids: torch.Tensor, tokenizer, share: float) -> tuple[torch.Tenso
 
 def round_weights(model: torch.nn.Module, bits: int) -> None:
     """Keep so many bits of every weight's mantissa: the file's size stays, but it compresses to about half."""
+    import torch
+
     for weight in model.parameters():
         mantissa, exponent = torch.frexp(weight.data)
         weight.data = torch.ldexp((mantissa * 2**bits).round() / 2**bits, exponent)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Train the multilingual transformer, or go on with it, and write it to --out."""
     flags = parser("Train the emoji world's multilingual transformer.", minutes=15, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--pairs", type=Path, default=PAIRS, help="CSV with columns ko and en")
     flags.add_argument("--out", type=Path, default=OUT, help="folder for the finished model")
-    opt = flags.parse_args()
+    opt = flags.parse_args(arguments)
+    check_files(opt.pairs)
+    pairs = read_pairs(opt.pairs)
+    import torch
+
+    from ldm.devices import first_device, mixed_precision
+    from ldm.optim import muon_and_adam
+
     torch.manual_seed(opt.seed)
     device = first_device()
-    pairs = read_pairs(opt.pairs)
     tokenizer = new_tokenizer([text for pair in pairs for text in pair])
-    model = new_model(tokenizer).to(device).train()
+    model = new_model(tokenizer).train()
+    model.to(device)  # type: ignore[arg-type]  # transformers wraps nn.Module.to and loses its types
     ids = tokenizer([ko for ko, _ in pairs], [en for _, en in pairs], padding="max_length", truncation=True,
                     max_length=LENGTH, return_tensors="pt")["input_ids"]
     run = Run(opt.run, opt.minutes, {"model": model}, muon_and_adam(model, opt.learning_rate))
@@ -83,8 +104,8 @@ def main() -> None:
             loss = model(input_ids=masked.to(device), attention_mask=(batch != tokenizer.pad_token_id).to(device),
                          labels=labels.to(device)).loss
         run.update(loss)
-        loss = float(loss.detach())
-        mean_loss = loss if mean_loss is None else 0.99 * mean_loss + 0.01 * loss
+        value = float(loss.detach())
+        mean_loss = value if mean_loss is None else 0.99 * mean_loss + 0.01 * value
         bar.update()
         if run.step % 500 == 0:
             bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.3f}")

@@ -15,17 +15,17 @@ from ldm.cli import CommandParser, run_command
 from ldm.files import write_bytes
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write the file of pairs."""
     parser = CommandParser(description="Write parallel Korean and English sentences of the emoji world.")
     parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko and en")
     parser.add_argument("--count", type=int, default=16_000, help="number of pairs")
     parser.add_argument("--seed", type=int, default=0, help="of the random sentences")
-    opt = parser.parse_args()
+    opt = parser.parse_args(arguments)
     from pretrain.world import all_concepts
 
     sentences = random_sentences(random.Random(opt.seed), [(c.name_ko, c.name) for c in all_concepts()])
-    pairs = {}
+    pairs: dict[str, str] = {}  # Korean -> English
     while len(pairs) < opt.count:
         sentence = next(sentences)
         if not unseen(sentence.ko):

@@ -1,21 +1,21 @@
 """Build the emoji model's word-piece vocabulary: python -m pretrain.tokenizer --out models/ldm/emoji/tokenizer"""
 
+from __future__ import annotations
+
 import json
 import string
 from pathlib import Path
 
-from transformers import BertTokenizer
-
 from ldm.cli import CommandParser, run_command
-from ldm.data import personalized, personalized_style
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural
 from ldm.files import write_bytes
-from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
 from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, all_concepts, cldr_names
 
 
 def corpus() -> list[str]:
     """Every text the vocabulary must read in whole words: captions, training templates, names of all emoji."""
+    from ldm.data import personalized, personalized_style
+
     names = [name for c in all_concepts() for name in (c.name, plural(c.name), c.kind, plural(c.kind))]
     templates = [t for module in (personalized, personalized_style) for t in (
         *module.TEMPLATES, *module.DUAL_TEMPLATES)]
@@ -23,10 +23,15 @@ def corpus() -> list[str]:
             *names, *cldr_names("en").values(), *templates]
 
 
-def main() -> None:
-    flags = CommandParser(description=__doc__)
+def main(arguments: list[str] | None = None) -> None:
+    """Write the vocabulary."""
+    flags = CommandParser(description="Build the emoji model's word-piece vocabulary.")
     flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt and tokenizer_config.json")
-    out = flags.parse_args().out
+    out = flags.parse_args(arguments).out
+    from transformers import BertTokenizer
+
+    from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     signs = sorted(set(string.printable.lower()) - set(string.whitespace))
     letters = ["##" + c for c in string.ascii_lowercase + string.digits]

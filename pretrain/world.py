@@ -7,12 +7,14 @@ fonts-noto-color-emoji, unicode-cldr-core, unicode-data). They are needed to reb
 import functools
 import random
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural, with_article
+from ldm.errors import UserError
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 CLDR = Path("/usr/share/unicode/cldr/common/annotations")
@@ -24,6 +26,8 @@ GROUPS = ("Smileys & Emotion", "Animals & Nature", "Food & Drink", "Travel & Pla
 
 @dataclass(frozen=True)
 class Concept:
+    """A thing that a picture can show: an emoji with its names."""
+
     emoji: str
     name: str      # English short name in CLDR: "red apple"
     name_ko: str   # Korean short name in CLDR: "빨간 사과"
@@ -32,6 +36,7 @@ class Concept:
 
     @property
     def slug(self) -> str:
+        """The name as a folder or file name: letters, digits and underscores."""
         return "_".join("".join(c if c.isalnum() else " " for c in self.name).split())
 
 
@@ -46,11 +51,19 @@ class Scene:
     tint: str = ""  # a colour that a single thing is painted with
 
 
+def check_packages() -> None:
+    """Raises UserError unless the Debian packages are there that the emoji world is made from."""
+    for file in (FONT, CLDR / "en.xml", EMOJI_TEST):
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; apt install fonts-noto-color-emoji unicode-cldr-core unicode-data")
+
+
 @functools.cache
 def cldr_names(language: str) -> dict[str, str]:
     """Emoji -> short name, without variation selectors."""
+    check_packages()
     root = ElementTree.parse(CLDR / f"{language}.xml").getroot()
-    return {a.get("cp"): a.text for a in root.iter("annotation") if a.get("type") == "tts"}
+    return {a.attrib["cp"]: a.text or "" for a in root.iter("annotation") if a.get("type") == "tts"}
 
 
 @functools.cache
@@ -96,7 +109,8 @@ def glyph(emoji: str) -> Image.Image:
     return square
 
 
-def random_scene(rng: random.Random, concepts: list[Concept]) -> Scene:
+def random_scene(rng: random.Random, concepts: Sequence[Concept]) -> Scene:
+    """A scene of concepts: mostly one thing, now and then two side by side or several of one."""
     colour = rng.choice(list(COLOURS))
     concept, layout = rng.choice(concepts), rng.random()
     if layout < 0.28:

@@ -1,0 +1,1 @@
+"""v1: an adapter and transformer layers behind the text encoder, learned together with the word."""

@@ -1,6 +1,9 @@
 """v1: an adapter and a small transformer behind the text encoder, learned together with the new word."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -9,7 +12,10 @@ from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.modules.diffusionmodules.util import zero_module
 from ldm.modules.embedding_manager import EmbeddingManager
-from ldm.modules.x_transformer import Encoder
+from ldm.modules.x_transformer import Attention, Encoder, FeedForward
+
+if TYPE_CHECKING:
+    from ldm.modules.encoders.modules import BERTEmbedder
 
 
 class AdapterLayer(nn.Module):
@@ -23,7 +29,8 @@ class AdapterLayer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.down, self.up = nn.Linear(dim, bottleneck), zero_module(nn.Linear(bottleneck, dim))
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """z plus what passes the bottleneck."""
         return z + self.up(nn.functional.gelu(self.down(self.norm(z))))
 
 
@@ -38,10 +45,12 @@ class PostBERT(nn.Module):
         super().__init__()
         self.adapter = AdapterLayer(dim, bottleneck) if bottleneck else nn.Identity()
         self.transformer = Encoder(dim, n_layer)
-        for _, block in self.transformer.layers:
-            zero_module(block.to_out if hasattr(block, "to_out") else block.net[-1])
+        for block in self.transformer.modules():
+            if isinstance(block, Attention | FeedForward):
+                zero_module(block.to_out if isinstance(block, Attention) else block.net[-1])
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """What adapter and layers make of the features."""
         return self.transformer(self.adapter(z))
 
 
@@ -50,16 +59,17 @@ class PostBERTManager(EmbeddingManager):
 
     def __init__(
         self,
-        embedder: nn.Module,
+        embedder: BERTEmbedder,
         bottleneck: int = 64,         # width of the adapter; 0: none
         n_layer: int = 1,             # transformer layers behind it
         everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
-        **kwargs,                     # see EmbeddingManager
+        **kwargs: Any,                # see EmbeddingManager
     ):
         self._sizes, self.everywhere = {"bottleneck": bottleneck, "n_layer": n_layer}, everywhere
         super().__init__(embedder, **kwargs)
 
     def reset_parameters(self) -> None:
+        """Start the vectors as EmbeddingManager does, and the layers as the identity."""
         super().reset_parameters()
         self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.transformer.token_emb.weight.device)
 
@@ -76,11 +86,12 @@ class PostBERTManager(EmbeddingManager):
         refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
         return torch.where(self.learned_positions(tokens).to(features.device)[..., None], refined, features)
 
-    def companions(self) -> dict:
+    def companions(self) -> dict[str, Any]:
+        """The weights of the layers, and whether they change all tokens: what `load_companions` takes."""
         return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()},
                 "post_BERT_everywhere": self.everywhere}
 
-    def load_companions(self, path: str | Path, content: dict) -> None:
+    def load_companions(self, path: str | Path, content: dict[str, Any]) -> None:
         """Take the adapter of a file, whatever its sizes. Raises UserError where there is none."""
         state = content.get("post_BERT")
         if not isinstance(state, dict) or not state:
@@ -104,19 +115,23 @@ class PostBERTDiffusion(LatentDiffusion):
     Where these change the features of all tokens, a preservation term keeps prompts without the word where they were.
     """
 
+    embedding_manager: PostBERTManager
+
     def __init__(
         self,
         preservation_weight: float = 1.0,    # of the preservation term
         post_learning_rate: float = 1e-4,    # of the layers
-        **kwargs,                            # see LatentDiffusion
+        **kwargs: Any,                       # see LatentDiffusion
     ):
         super().__init__(**kwargs)
         self.preservation_weight, self.post_learning_rate = preservation_weight, post_learning_rate
 
     def trainable_parameters(self) -> list[nn.Parameter]:
+        """The vectors of the learned words, then the parameters of the layers."""
         return [*super().trainable_parameters(), *self.embedding_manager.post_bert.parameters()]
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW: the vectors at `learning_rate`, the layers at `post_learning_rate`."""
         vectors, layers = super().trainable_parameters(), self.embedding_manager.post_bert.parameters()
         return torch.optim.AdamW([{"params": vectors, "lr": self.learning_rate},
                                   {"params": list(layers), "lr": self.post_learning_rate}])
@@ -138,7 +153,8 @@ class PostBERTDiffusion(LatentDiffusion):
             before = self.cond_stage_model.transformer(self.ordinary_prompts(c).to(self.device))
         return (self.embedding_manager.post_bert(before) - before).square().mean()
 
-    def forward(self, x, c: list[str]):
+    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """As LatentDiffusion has it, plus the preservation term where the layers act everywhere."""
         loss, parts = super().forward(x, c)
         if self.preservation_weight > 0 and self.embedding_manager.everywhere:
             stage = "train" if self.training else "val"

@@ -1,43 +1,29 @@
-"""v2: prompts in any language, read by a multilingual transformer before the English text encoder."""
+"""v2: prompts in any language, translated into the English text encoder's tokens before it reads them."""
+
+from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from improvement.v2.aligner import Aligner, load_aligner
+from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
 from ldm.util import resolve_file, resolve_folder
 
 
-@dataclass
-class Reading:
-    """What a multilingual transformer makes of prompts."""
-
-    states: torch.Tensor             # [B, M, 2 H]: what a token says in its sentence, and which token it is
-    mask: torch.Tensor               # bool [B, M]: True for tokens, False for padding
-    signs: list[dict[int, str]]      # for each prompt: token position -> the placeholder there
-
-    @property
-    def sign_mask(self) -> torch.Tensor:
-        """bool [B, M]: True where a placeholder is."""
-        found = torch.zeros_like(self.mask)
-        for row, positions in enumerate(self.signs):
-            found[row, list(positions)] = True
-        return found
-
-
 class MultilingualEmbedder(nn.Module):
-    """States of prompts from a frozen encoder of `transformers`: its last layer beside its first.
+    """The source encoder: a frozen encoder of `transformers`, its last layer's states beside its token embeddings.
 
-    The sign of a learned word is read as the encoder's mask token: one symbol in every language, whatever particle
-    follows it ("*의 사진"), about which the encoder knows no more than what the sentence says.
+    The placeholder of a learned word enters as the encoder's mask token: one token in every language, whatever
+    particle follows it ("*의 사진"), about which the encoder knows no more than its context.
     """
 
     def __init__(self, name_or_folder: str, max_length: int = 64):
@@ -58,16 +44,21 @@ class MultilingualEmbedder(nn.Module):
         self.max_length = max_length
 
     @property
-    def dim(self) -> int:
+    def memory_dim(self) -> int:
+        """Width of the encoder's output, twice its hidden size H."""
         return 2 * self.model.config.hidden_size
 
-    def train(self, mode: bool = True):
-        return super().train(False)  # frozen, always
+    def train(self, mode: bool = True) -> MultilingualEmbedder:
+        """Stays in evaluation mode: it is frozen."""
+        return super().train(False)
 
-    def tokenize(self, prompts: list[str], placeholders: list[str]):
-        """(token ids [B, M], bool [B, M], for each prompt {position: placeholder}). Raises UserError for a prompt that
-        itself has the mask token."""
-        pattern = "|".join(sign_pattern(p) for p in sorted(placeholders, key=len, reverse=True))
+    def tokenize(self, prompts: Sequence[str],
+                 placeholders: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
+        """Source token ids [B, M], their mask, bool [B, M], and for each prompt {position: placeholder}.
+
+        Raises UserError for a prompt that itself has the mask token.
+        """
+        pattern = "|".join(placeholder_pattern(p) for p in sorted(placeholders, key=len, reverse=True))
         texts, found = [], []
         for prompt in prompts:
             if self.tokenizer.mask_token in prompt:
@@ -81,62 +72,70 @@ class MultilingualEmbedder(nn.Module):
                               f"{self.tokenizer.decode(ids[self.max_length - 1 : -1])!r}", stacklevel=2)
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         ids = batch["input_ids"]
-        signs = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
-                 for row, names in zip(ids, found, strict=True)]
-        return ids, batch["attention_mask"].bool(), signs
+        # not strict: a placeholder that was cut off has no mask token left
+        positions = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
+                     for row, names in zip(ids, found, strict=True)]
+        return ids, batch["attention_mask"].bool(), positions
 
     @torch.no_grad()
-    def forward(self, prompts: list[str], placeholders: list[str] = ()) -> Reading:
-        ids, mask, signs = self.tokenize(list(prompts), list(placeholders))
+    def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = ()) -> SourceEncoding:
+        """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
+        ids, mask, positions = self.tokenize(prompts, placeholders)
         device = self.model.device
-        layers = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
-                            output_hidden_states=True).hidden_states
-        states = torch.cat([layers[-1], layers[0]], dim=-1)
-        return Reading(states, mask.to(device), signs)
+        hidden_states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
+                                   output_hidden_states=True).hidden_states
+        # the token's context, and which token it is: the aligner learns faster with both
+        memory = torch.cat([hidden_states[-1], hidden_states[0]], dim=-1)
+        return SourceEncoding(memory, mask.to(device), positions)
 
 
-def sign_pattern(placeholder: str) -> str:
+def placeholder_pattern(placeholder: str) -> str:
     """A regular expression for a placeholder; one of letters counts only where no Latin letter or digit touches it."""
     pattern = re.escape(placeholder)
     return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])" if placeholder.isalnum() else pattern
 
 
 class AlignedEmbedder(BERTEmbedder):
-    """The text encoder of a published or embedded model, behind a multilingual transformer and an aligner.
+    """The text encoder of a published or embedded model, behind a multilingual encoder and an aligner.
 
-    Prompts in any language become English token ids, learned words among them; from there on everything is as without
-    v2, so that a word means what it meant when it was learned.
+    Prompts in any language become English token ids, placeholders among them; from there on everything is as without
+    v2, so that a learned word means what it meant when it was learned.
     """
 
     def __init__(
         self,
         multilingual: str = "models/multilingual/emoji",         # a folder, or a name on the model hub
         aligner: str = "models/multilingual/emoji/aligner.pt",   # what improvement/v2/train_aligner.py wrote
-        **kwargs,                                                # see BERTEmbedder
+        **kwargs: Any,                                           # see BERTEmbedder
     ):
         super().__init__(**kwargs)
         self.multilingual_name, self.aligner_file = multilingual, aligner
-        self._front: list = []  # a list: its weights are not in the model's checkpoint
+        self._translator: list[tuple[MultilingualEmbedder, Aligner]] = []  # a list: out of the model's checkpoint
 
     @property
-    def front(self) -> tuple[MultilingualEmbedder, Aligner]:
-        """Multilingual transformer and aligner, read when they are first needed, on the text encoder's device."""
-        if not self._front:
-            embedder = MultilingualEmbedder(self.multilingual_name)
+    def translator(self) -> tuple[MultilingualEmbedder, Aligner]:
+        """Source encoder and aligner, read when they are first needed, on the text encoder's device.
+
+        Raises UserError for files that cannot be read or do not fit each other.
+        """
+        token_embeddings = self.transformer.token_emb.weight
+        if not self._translator:
+            source_encoder = MultilingualEmbedder(self.multilingual_name)
             aligner = load_aligner(Path(resolve_file(self.aligner_file)))
-            aligner.check_fit(embedder.dim, self.transformer.token_emb.weight, self.aligner_file)
-            self._front = [embedder, aligner.eval()]
-        device = self.transformer.token_emb.weight.device
-        return tuple(part.to(device) for part in self._front)
+            aligner.check_fit(source_encoder.memory_dim, token_embeddings, self.aligner_file)
+            self._translator = [(source_encoder, aligner.eval())]
+        source_encoder, aligner = self._translator[0]
+        return source_encoder.to(token_embeddings.device), aligner.to(token_embeddings.device)
 
     @torch.no_grad()
     def tokenize(self, text: str | list[str], placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Token ids [B, max_seq_len] in the English vocabulary, each placeholder's token where its word goes."""
-        embedder, aligner = self.front
+        """Token ids [B, max_seq_len] of the translation of prompts in which placeholders ({placeholder: token id}) may
+        stand."""
+        source_encoder, aligner = self.translator
         tokenizer = self.tknz_fn.tokenizer
-        reading = embedder([text] if isinstance(text, str) else list(text), list(placeholders))
-        return aligner.english(reading, self.transformer.token_emb.weight, placeholders, tokenizer.sep_token_id,
-                               tokenizer.pad_token_id)
+        source = source_encoder([text] if isinstance(text, str) else list(text), list(placeholders))
+        return aligner.translate(source, self.transformer.token_emb.weight, placeholders,
+                                 eos_id=tokenizer.sep_token_id, pad_id=tokenizer.pad_token_id)
 
     def word_ids(self, word: str) -> list[int]:
         """English token ids of a word in any language, without [CLS], [SEP] and articles."""

@@ -1,6 +1,6 @@
-"""Parallel sentences, Korean and English: read from files, or made of the emoji world's words.
+"""Parallel sentences, Korean and English: read from files, or made of templates and the emoji world's words.
 
-Learned words appear under the signs * and &.
+Learned words appear as the placeholders * and &.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from ldm.util import ROOT
 
 PAIRS = ROOT / "improvement/v2/pairs.csv"  # what the embedded aligner was trained on
 
+
 def read_pairs(*files: str | Path) -> list[tuple[str, str]]:
     """(Korean, English) sentences of CSV files with columns ko and en. Raises UserError for other files."""
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for path in files:
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
@@ -35,18 +36,18 @@ def read_pairs(*files: str | Path) -> list[tuple[str, str]]:
     return pairs
 
 
-SIGNS = ("*", "&")  # of learned words
+PLACEHOLDERS = ("*", "&")  # of learned words
 
-# Kinds of things that init words name.
-KINDS = {
+# Korean -> English, nouns for kinds of things, such as init words are.
+HYPERNYMS = {
     "과일": "fruit", "채소": "vegetable", "새": "bird", "동물": "mammal", "꽃": "flower", "벌레": "bug",
     "음식": "prepared", "음료": "drink", "간식": "sweet", "얼굴": "face", "건물": "building",
     "도구": "tool", "악기": "instrument", "옷": "clothing", "시계": "time", "날씨": "weather", "파충류": "reptile",
 }
 
-# (Korean, English); {x} is a thing, {xga} the thing with its subject particle, {c} a colour. No Korean sentence has two
-# English ones. English articles come with things and colours.
-WITH_COLOUR = (
+# Templates (Korean, English); {x} is a noun phrase, {xga} the same with its subject particle, {c} a colour. No Korean
+# sentence has two English ones. English articles come with noun phrases and colours.
+COLOUR_TEMPLATES = (
     ("{c} 배경 위의 {x}", "{x} on {c} background"), ("{c} 배경의 {x}", "{x} on {c} background"),
     ("{c} 배경에 {xga} 있다", "{x} on {c} background"), ("{c} 배경의 {x} 사진", "a photo of {x} on {c} background"),
     ("{c} 배경 위의 {x}의 사진", "a photo of {x} on {c} background"),
@@ -55,7 +56,7 @@ WITH_COLOUR = (
     ("{c} 배경의 {x} 이모지", "an emoji of {x} on {c} background"), ("{x}, {c} 배경", "{x}, {c} background"),
     ("{xga} 있는 {c} 배경", "{c} background with {x}"), ("{c} 배경 앞의 {x}", "{x} in front of {c} background"),
 )
-PLAIN = (
+PLAIN_TEMPLATES = (
     ("{x}", "{x}"), ("{xga} 있다", "{x}"), ("{x} 사진", "a photo of {x}"), ("{x}의 사진", "a photo of {x}"),
     ("{x} 그림", "a picture of {x}"), ("{x}의 그림", "a picture of {x}"), ("{x} 렌더링", "a rendering of {x}"),
     ("{x} 스케치", "a drawing of {x}"), ("{x} 이미지", "an image of {x}"), ("{x} 이모지", "an emoji of {x}"),
@@ -71,14 +72,14 @@ def ends_in_consonant(word: str) -> bool:
 
 
 class Sentence(NamedTuple):
-    """What is said of a thing or two, in both languages."""
+    """A Korean sentence, its English translation, and what they mean."""
 
     ko: str
     en: str
-    things: tuple[str, ...]  # English names, without articles
-    count: int
-    colour: str  # of the background; "" if it goes unsaid
-    tint: str = ""  # a colour that the thing is painted with
+    nouns: tuple[str, ...]  # in English, singular, without articles
+    number: int             # of things that the first noun stands for
+    colour: str             # of the background; "" if the sentence has none
+    tint: str = ""          # a colour that the things themselves have
 
 
 def unseen(ko: str) -> bool:
@@ -86,31 +87,32 @@ def unseen(ko: str) -> bool:
     return zlib.crc32(ko.encode()) % 10 == 0
 
 
-def random_noun(rng: random.Random, things: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """One of things (Korean, English); now and then a kind of thing, or the sign of a learned word."""
+def random_noun(rng: random.Random, lexicon: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """A noun (Korean, English) of the lexicon; now and then a hypernym, or a placeholder in its place."""
     draw = rng.random()
     if draw < 0.2:
-        return (rng.choices(SIGNS, (2, 1))[0],) * 2
-    return rng.choice(list(KINDS.items()) if draw < 0.25 else things)
+        return (rng.choices(PLACEHOLDERS, (2, 1))[0],) * 2
+    return rng.choice(list(HYPERNYMS.items()) if draw < 0.25 else lexicon)
 
 
-def random_sentence(rng: random.Random, things: Sequence[tuple[str, str]], noun: tuple[str, str]) -> Sentence:
-    """Something said of a noun (Korean, English), perhaps beside one of things."""
-    (ko, en), layout = noun, rng.random()
-    said_of, count, tint, colour = (en,), 1, "", rng.choice(list(COLOURS))
+def random_sentence(rng: random.Random, lexicon: Sequence[tuple[str, str]], noun: tuple[str, str]) -> Sentence:
+    """A template filled with a noun (Korean, English), perhaps coordinated with another of the lexicon."""
+    (ko, en), draw = noun, rng.random()
+    nouns: tuple[str, ...] = (en,)
+    number, tint, colour = 1, "", rng.choice(list(COLOURS))
     with_colour = rng.random() < 0.7
-    template = rng.choice(WITH_COLOUR if with_colour else PLAIN)
-    said = colour if with_colour else ""
-    if rng.random() < 0.08:  # a Korean word in an English sentence
+    template = rng.choice(COLOUR_TEMPLATES if with_colour else PLAIN_TEMPLATES)
+    background = colour if with_colour else ""
+    if rng.random() < 0.08:  # a Korean word in an English sentence: code-switching
         mixed, english = (template[1].format(x=x, c=with_article(colour)) for x in (ko, with_article(en)))
-        return Sentence(mixed, english, said_of, count, said)
-    if layout < 0.25:
-        ko2, en2 = random_noun(rng, things)
+        return Sentence(mixed, english, nouns, number, background)
+    if draw < 0.25:
+        ko2, en2 = random_noun(rng, lexicon)
         ko = f"{ko}{'과' if ends_in_consonant(ko) else rng.choice(('와', '랑'))} {ko2}"
-        said_of, en = (en, en2), f"{with_article(en)} and {with_article(en2)}"
-    elif layout < 0.40:
-        count = rng.choice((2, 3, 4))
-        ko, en = ko + COUNTS[count][1], f"{COUNTS[count][0]} {en if en in SIGNS else plural(en)}"
+        nouns, en = (en, en2), f"{with_article(en)} and {with_article(en2)}"
+    elif draw < 0.40:
+        number = rng.choice((2, 3, 4))
+        ko, en = ko + COUNTS[number][1], f"{COUNTS[number][0]} {en if en in PLACEHOLDERS else plural(en)}"
     else:
         size = rng.choices(list(SIZES), (0.1, 0.8, 0.1))[0]
         tint = rng.choice(list(COLOURS)) if rng.random() < 0.15 else ""
@@ -119,11 +121,12 @@ def random_sentence(rng: random.Random, things: Sequence[tuple[str, str]], noun:
     subject = ko + ("이" if ends_in_consonant(ko) else "가")
     fill = {"x": ko, "xga": subject, "c": COLOURS[colour][1]}
     english = template[1].format(x=en, c=with_article(colour))
-    return Sentence(template[0].format(**fill), english, said_of, count, said, tint)
+    return Sentence(template[0].format(**fill), english, nouns, number, background, tint)
 
 
-def random_sentences(rng: random.Random, things: Sequence[tuple[str, str]]) -> Iterator[Sentence]:
-    """Sentences without end, in which every thing has its turn as often as any other."""
+def random_sentences(rng: random.Random, lexicon: Sequence[tuple[str, str]]) -> Iterator[Sentence]:
+    """Sentences without end, in which every noun of the lexicon (Korean, English) has its turn as often as any
+    other."""
     while True:
-        for thing in rng.sample(things, len(things)):
-            yield random_sentence(rng, things, random_noun(rng, [thing]))
+        for noun in rng.sample(lexicon, len(lexicon)):
+            yield random_sentence(rng, lexicon, random_noun(rng, [noun]))

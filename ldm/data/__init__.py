@@ -1,0 +1,1 @@
+"""Training pictures and their prompts, and everything that reads, arranges or writes pictures."""

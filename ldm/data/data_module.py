@@ -1,5 +1,10 @@
 """Data sets from a config, for Lightning."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
@@ -7,7 +12,7 @@ from ldm.errors import UserError
 from ldm.util import instantiate_from_config
 
 
-class PositionSampler(Sampler):
+class PositionSampler(Sampler[int]):
     """Item positions that go on where training stands: batch k of a run has the same items whether or not the run was
     stopped before it. Positions are dealt to the processes of a distributed run in turn."""
 
@@ -19,7 +24,7 @@ class PositionSampler(Sampler):
     def __len__(self) -> int:
         return self.steps * self.stride // self.trainer.world_size
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         start = self.trainer.global_step * self.stride + self.trainer.global_rank
         done = self.trainer.global_step % self.steps * self.stride // self.trainer.world_size
         return iter(range(start, start + (len(self) - done) * self.trainer.world_size, self.trainer.world_size))
@@ -30,35 +35,39 @@ class DataModuleFromConfig(pl.LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int,                     # a device
-        train: dict | None = None,           # target and params of each data set
-        validation: dict | None = None,
-        test: dict | None = None,
-        num_workers: int = 0,                # 0 is fastest for a handful of pictures: they are kept decoded
+        batch_size: int,                           # a device
+        train: dict[str, Any] | None = None,       # target and params of each data set
+        validation: dict[str, Any] | None = None,
+        test: dict[str, Any] | None = None,
+        num_workers: int = 0,                      # 0 is fastest for a handful of pictures: they are kept decoded
     ):
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
         self.configs = {k: v for k, v in (("train", train), ("validation", validation), ("test", test)) if v}
-        self.datasets = {}
+        self.datasets: dict[str, Any] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Build the data sets: reads the pictures. Raises UserError for a folder without any."""
         if not self.datasets:
             self.datasets = {name: instantiate_from_config(config) for name, config in self.configs.items()}
 
-    def _loader(self, name: str, sampler=None) -> DataLoader | list:
+    def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any] | list[Any]:
         if name not in self.configs:
             return []
         return DataLoader(self.datasets[name], self.batch_size, sampler=sampler, num_workers=self.num_workers,
                           persistent_workers=self.num_workers > 0)
 
-    def train_dataloader(self):
+    def train_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Batches that go on where training stands. Raises UserError when the config has no data to learn from."""
         if "train" not in self.datasets:
             raise UserError("the config has no data.params.train: nothing to learn from")
+        assert self.trainer is not None
         return self._loader("train", PositionSampler(self.trainer, len(self.datasets["train"]), self.batch_size))
 
-    def val_dataloader(self):
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Batches to measure the loss on; none where the config has no such data."""
         return self._loader("validation")
 
-    def test_dataloader(self):
+    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Batches for the test that follows training; none where the config has no such data."""
         return self._loader("test")

@@ -21,10 +21,12 @@ SIZES = {"small": (0.34, 0.46, "작은"), "": (0.62, 0.82, ""), "big": (0.88, 1.
 
 
 def with_article(noun: str) -> str:
+    """A noun behind its indefinite article: "apple" -> "an apple"."""
     return ("an " if noun[0].lower() in "aeiou" else "a ") + noun
 
 
 def plural(noun: str) -> str:
+    """The regular plural of a noun: "cherry" -> "cherries"."""
     if noun.endswith(("s", "x", "ch", "sh")):
         return noun + "es"
     return noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"

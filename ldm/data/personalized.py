@@ -1,7 +1,11 @@
 """Pictures of one thing, with prompts that name it: what textual inversion learns from."""
 
+from __future__ import annotations
+
 import random
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +34,7 @@ INTERPOLATIONS = {"linear": Image.Resampling.BILINEAR, "bilinear": Image.Resampl
                   "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 
-class PersonalizedBase(Dataset):
+class PersonalizedBase(Dataset[dict[str, Any]]):
     """Pictures of a thing with a prompt from a template (Gal et al., arXiv 2208.01618, section 4).
 
     Item p, for any p >= 0, is a function of the seed and p alone: {"image": float32 [size, size, 3] in [-1, 1],
@@ -38,7 +42,8 @@ class PersonalizedBase(Dataset):
     `num_images` items shows each picture once.
     """
 
-    templates, dual_templates = TEMPLATES, DUAL_TEMPLATES
+    templates: tuple[str, ...] = TEMPLATES
+    dual_templates: tuple[str, ...] = DUAL_TEMPLATES
 
     def __init__(
         self,
@@ -60,7 +65,8 @@ class PersonalizedBase(Dataset):
         super().__init__()
         if interpolation not in INTERPOLATIONS:
             raise UserError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
-        self.image_paths, self.images = [], []
+        self.image_paths: list[Path] = []
+        self.images: list[np.ndarray] = []
         for path in find_images(data_root):
             try:
                 image = open_image(path)
@@ -92,7 +98,7 @@ class PersonalizedBase(Dataset):
     def __len__(self) -> int:
         return self.num_images * self.repeats
 
-    def __getitem__(self, position: int) -> dict:
+    def __getitem__(self, position: int) -> dict[str, Any]:
         rounds, place = divmod(position, self.num_images)
         order = random.Random(f"{self.seed}/round/{rounds}").sample(range(self.num_images), self.num_images)
         index, rng = order[place], random.Random(f"{self.seed}/item/{position}")

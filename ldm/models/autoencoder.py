@@ -1,5 +1,9 @@
 """The first stage: a KL-regularised autoencoder between pixels and latents."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -15,7 +19,7 @@ class AutoencoderKL(nn.Module):
 
     def __init__(
         self,
-        ddconfig: dict,                  # arguments of Encoder and Decoder
+        ddconfig: dict[str, Any],        # arguments of Encoder and Decoder
         embed_dim: int,                  # channels of the latents
     ):
         super().__init__()
@@ -35,7 +39,8 @@ class AutoencoderKL(nn.Module):
         """Latents -> pixels, not clipped."""
         return self.decoder(self.post_quant_conv(z))
 
-    def forward(self, x, sample_posterior: bool = True):
+    def forward(self, x: torch.Tensor, sample_posterior: bool = True
+                ) -> tuple[torch.Tensor, DiagonalGaussianDistribution]:
         """Pixels -> (reconstruction, posterior)."""
         posterior = self.encode(x)
         return self.decode(posterior.sample() if sample_posterior else posterior.mode()), posterior

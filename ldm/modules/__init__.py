@@ -1,0 +1,1 @@
+"""Parts of models: attention, UNet, text transformer, learned words, averaged weights."""

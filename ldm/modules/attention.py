@@ -1,5 +1,7 @@
 """Attention, in one function, and the transformer blocks that bring a prompt into the UNet."""
 
+from __future__ import annotations
+
 from contextlib import nullcontext
 
 import torch
@@ -11,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ldm.modules.diffusionmodules.util import checkpoint, zero_module
 
 
-def attention(q, k, v, heads: int = 1):
+def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int = 1) -> torch.Tensor:
     """softmax(q k^T / sqrt(d)) v over `heads` equal slices (Vaswani et al., arXiv 1706.03762, section 3.2).
 
     q [B, N, heads*d], k and v [B, M, heads*d] -> [B, N, heads*d].
@@ -37,23 +39,27 @@ class CachedContext:
 
 
 class GEGLU(nn.Module):
-    """x * gelu(gate), both linear in the input (Shazeer, arXiv 2002.05202)."""
+    """x * gelu(gate), both linear in the input (Shazeer, arXiv 2002.05202): [..., dim_in] -> [..., dim_out]."""
 
     def __init__(self, dim_in: int, dim_out: int):
         super().__init__()
         self.proj = nn.Linear(dim_in, dim_out * 2)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The gated half of a projection to twice the width."""
         x, gate = self.proj(x).chunk(2, dim=-1)
         return x * F.gelu(gate)
 
 
 class FeedForward(nn.Module):
+    """A GEGLU of `mult` times the width and a projection back, for each token alone: [B, N, dim] -> [B, N, dim]."""
+
     def __init__(self, dim: int, mult: int = 4, dropout: float = 0.0):
         super().__init__()
         self.net = nn.Sequential(GEGLU(dim, dim * mult), nn.Dropout(dropout), nn.Linear(dim * mult, dim))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What the layer makes of each token; the residual is the caller's."""
         return self.net(x)
 
 
@@ -70,20 +76,25 @@ class CrossAttention(nn.Module):
         self.to_v = nn.Linear(context_dim, inner_dim, bias=False)
         self.to_out = nn.Sequential(nn.Linear(inner_dim, query_dim), nn.Dropout(dropout))
 
-    def keys_values(self, context):
+    def keys_values(self, context: torch.Tensor | CachedContext) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values, each [B, M, heads*dim_head], of a context; a CachedContext keeps them for the next call."""
         if not isinstance(context, CachedContext):
             return self.to_k(context), self.to_v(context)
         if self not in context.keys_values:
             context.keys_values[self] = self.keys_values(context.context)
         return context.keys_values[self]
 
-    def forward(self, x, context=None):
+    def forward(self, x: torch.Tensor, context: torch.Tensor | CachedContext | None = None) -> torch.Tensor:
+        """[B, N, query_dim]; the residual is the caller's."""
         k, v = self.keys_values(x if context is None else context)
         return self.to_out(attention(self.to_q(x), k, v, self.heads))
 
 
 class BasicTransformerBlock(nn.Module):
-    """Self-attention, cross-attention to the prompt, feed-forward; pre-norm, each with a residual."""
+    """Self-attention, cross-attention to the prompt, feed-forward; pre-norm, each with a residual.
+
+    x [B, N, dim], context [B, M, context_dim] -> [B, N, dim].
+    """
 
     def __init__(self, dim: int, heads: int, dim_head: int, dropout: float, context_dim: int | None,
                  use_checkpoint: bool = True):
@@ -94,10 +105,11 @@ class BasicTransformerBlock(nn.Module):
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.use_checkpoint = use_checkpoint
 
-    def forward(self, x, context=None):
+    def forward(self, x: torch.Tensor, context: torch.Tensor | CachedContext | None = None) -> torch.Tensor:
+        """All three, recomputed in the backward pass with use_checkpoint."""
         return checkpoint(self._forward, x, context, enabled=self.use_checkpoint)
 
-    def _forward(self, x, context):
+    def _forward(self, x: torch.Tensor, context: torch.Tensor | CachedContext | None) -> torch.Tensor:
         x = self.attn1(self.norm1(x)) + x
         x = self.attn2(self.norm2(x), context) + x
         return self.ff(self.norm3(x)) + x
@@ -121,7 +133,8 @@ class SpatialTransformer(nn.Module):
         )
         self.proj_out = zero_module(nn.Conv2d(inner_dim, in_channels, 1))
 
-    def forward(self, x, context=None):
+    def forward(self, x: torch.Tensor, context: torch.Tensor | CachedContext | None = None) -> torch.Tensor:
+        """x plus what the blocks make of its pixels as one sequence."""
         h = self.proj_in(self.norm(x))
         height, width = h.shape[2:]
         h = rearrange(h, "b c h w -> b (h w) c")

@@ -10,6 +10,9 @@ class LitEma(nn.Module):
     The decay grows with the number of updates, min(decay, (1 + n) / (10 + n)), so that early averages follow quickly.
     """
 
+    decay: torch.Tensor        # []
+    num_updates: torch.Tensor  # int64 []
+
     def __init__(self, model: nn.Module, decay: float = 0.9999):
         super().__init__()
         self.register_buffer("decay", torch.tensor(decay))
@@ -17,7 +20,7 @@ class LitEma(nn.Module):
         for name, parameter in model.named_parameters():
             self.register_buffer(name.replace(".", ""), parameter.detach().clone())
 
-    def _pairs(self, model: nn.Module):
+    def _pairs(self, model: nn.Module) -> list[tuple[torch.Tensor, nn.Parameter]]:
         return [(getattr(self, name.replace(".", "")), p) for name, p in model.named_parameters()]
 
     @torch.no_grad()

@@ -1,14 +1,21 @@
 """The learned words: one or several vectors for each placeholder, and how they enter a prompt."""
 
+from __future__ import annotations
+
 import sys
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ldm.errors import UserError
 from ldm.serialization import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from ldm.modules.encoders.modules import BERTEmbedder
 
 # Placeholders for single pictures of the training set (Gal et al., arXiv 2208.01618, section 5.1 "per-image tokens").
 PER_IMAGE_TOKENS = list("אבגדהוזחטיכלמנסעפצקרשת")
@@ -35,7 +42,7 @@ class EmbeddingManager(nn.Module):
 
     def __init__(
         self,
-        embedder: nn.Module,                            # BERTEmbedder: its tokenizer and its token embeddings
+        embedder: BERTEmbedder,                         # its tokenizer and its token embeddings are used
         placeholder_strings: list[str] | None = None,   # each must be one token
         initializer_words: list[str] | None = None,     # one a placeholder; without it the start is random
         per_image_tokens: bool = False,                 # add a placeholder for each picture
@@ -57,11 +64,13 @@ class EmbeddingManager(nn.Module):
         self.reset_parameters()
 
     @property
-    def embedder(self):
+    def embedder(self) -> BERTEmbedder:
+        """The text encoder that the words are for."""
         return self._embedder[0]
 
     @property
     def dim(self) -> int:
+        """Width of the vectors, which is that of the token embeddings."""
         return self.embedder.transformer.token_emb.embedding_dim
 
     def token_for(self, placeholder: str) -> torch.Tensor:
@@ -129,7 +138,8 @@ class EmbeddingManager(nn.Module):
                    for placeholder, token in self.string_to_token_dict.items()}
         rows = []
         for tokens, embedded in zip(tokenized_text.tolist(), embedded_text, strict=True):
-            parts, start = [], 0
+            parts: list[torch.Tensor] = []
+            start = 0
             for position, token in enumerate(tokens):
                 if token in vectors:
                     parts += [embedded[start:position], vectors[token]]
@@ -159,7 +169,8 @@ class EmbeddingManager(nn.Module):
             warnings.warn(f"the learned words take several tokens each and push others out; cut: "
                           f"{tokenizer.decode(lost)!r}", stacklevel=2)
 
-    def embedding_parameters(self):
+    def embedding_parameters(self) -> Iterator[nn.Parameter]:
+        """The vectors of all placeholders, each [n, dim]: what training changes."""
         return self.string_to_param_dict.parameters()
 
     def embedding_to_coarse_loss(self) -> torch.Tensor:
@@ -184,11 +195,11 @@ class EmbeddingManager(nn.Module):
         write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": parameters,
                              **self.companions()})
 
-    def companions(self) -> dict:
+    def companions(self) -> dict[str, Any]:
         """What a `.pt` file holds beside the vectors: nothing; a manager that learns more adds it here."""
         return {}
 
-    def load_companions(self, path: str | Path, content: dict) -> None:
+    def load_companions(self, path: str | Path, content: dict[str, Any]) -> None:
         """Take from a file what goes with the vectors. Raises UserError when it was learned in another way."""
         if "post_BERT" in content:
             raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with txt2img_v1.py")
@@ -229,7 +240,7 @@ def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
     return find_embeddings(path, read_tensors(path))
 
 
-def find_embeddings(path: str | Path, content: dict) -> dict[str, torch.Tensor]:
+def find_embeddings(path: str | Path, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The same from the content of the file."""
     vectors = content.get("string_to_param", content)
     vectors = {str(p): v for p, v in vectors.items() if torch.is_tensor(v)} if isinstance(vectors, dict) else {}

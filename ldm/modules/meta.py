@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 class _SkipInit(TorchFunctionMode):
     """Leaves out torch.nn.init: on the meta device it does nothing, and takes a second to import what does it."""
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (),
+                           kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs.get("tensor", args[0] if args else None)

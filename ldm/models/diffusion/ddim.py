@@ -1,6 +1,10 @@
 """DDIM sampling."""
 
-from ldm.models.diffusion.sampler import Sampler, sample_noise
+from __future__ import annotations
+
+import torch
+
+from ldm.models.diffusion.sampler import Generators, Predict, Sampler, sample_noise
 
 
 class DDIMSampler(Sampler):
@@ -8,7 +12,8 @@ class DDIMSampler(Sampler):
 
     stochastic = True
 
-    def update(self, x, eps, index: int, generators=None, temperature: float = 1.0):
+    def update(self, x: torch.Tensor, eps: torch.Tensor, index: int, generators: Generators = None,
+               temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         """(x_prev, predicted x_0) from x and the noise in it."""
         x0 = self.predict_x0(x, eps, index)
         a_prev, sigma = self.ddim_alphas_prev[index], self.ddim_sigmas[index]
@@ -17,6 +22,8 @@ class DDIMSampler(Sampler):
             x_prev = x_prev + sigma * temperature * sample_noise(x.shape, generators, x.device)
         return x_prev, x0
 
-    def step(self, predict, x, index, generators, temperature):
+    def step(self, predict: Predict, x: torch.Tensor, index: int, generators: Generators, temperature: float
+             ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One prediction, one update; noise is drawn where eta is not 0."""
         eps = predict(x, int(self.ddim_timesteps[index]))
         return self.update(x, eps, index, generators, temperature)

@@ -1,7 +1,11 @@
 """The diffusion process (DDPM) and the text-to-image latent diffusion model built on it (LatentDiffusion)."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +17,15 @@ from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
 from ldm.util import instantiate_from_config
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ldm.models.autoencoder import AutoencoderKL
+    from ldm.modules.attention import CachedContext
+    from ldm.modules.diffusionmodules.openaimodel import UNetModel
+    from ldm.modules.embedding_manager import EmbeddingManager
+    from ldm.modules.encoders.modules import BERTEmbedder
 
 
 def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -34,23 +47,35 @@ def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.
 class DiffusionWrapper(nn.Module):
     """The UNet under the name published checkpoints have for it, `model.diffusion_model`."""
 
-    def __init__(self, unet_config, conditioning_key: str | None):
+    diffusion_model: UNetModel
+
+    def __init__(self, unet_config: Mapping[str, Any], conditioning_key: str | None):
         super().__init__()
         if conditioning_key != "crossattn":
             raise UserError(f"conditioning_key {conditioning_key!r}: a text-to-image model has 'crossattn'")
         self.diffusion_model = instantiate_from_config(unet_config)
         self.conditioning_key = conditioning_key
 
-    def forward(self, x, t, context):
+    def forward(self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor | CachedContext) -> torch.Tensor:
+        """What the network predicts, as UNetModel has it."""
         return self.diffusion_model(x, t, context)
 
 
 class DDPM(nn.Module):
     """Gaussian diffusion with a network that tells the noise (Ho et al., arXiv 2006.11239)."""
 
+    # buffers, float32 [T]
+    betas: torch.Tensor
+    alphas_cumprod: torch.Tensor
+    sqrt_alphas_cumprod: torch.Tensor
+    sqrt_one_minus_alphas_cumprod: torch.Tensor
+    lvlb_weights: torch.Tensor    # of the variational bound's terms
+    simple_weights: torch.Tensor  # of the simple loss
+    logvar: torch.Tensor
+
     def __init__(
         self,
-        unet_config,                             # target and params of the network
+        unet_config: Mapping[str, Any],          # target and params of the network
         timesteps: int = 1000,
         beta_schedule: str = "linear",           # see make_beta_schedule
         linear_start: float = 1e-4,
@@ -60,7 +85,7 @@ class DDPM(nn.Module):
         l_simple_weight: float = 1.0,            # weight of the simple loss, eq. 14
         original_elbo_weight: float = 0.0,       # weight of the variational bound's terms, eq. 12
         logvar_init: float = 0.0,                # constant log-variance of the loss
-        snr_weight: tuple | None = None,         # (low, high): weigh the simple loss by the SNR's place in between
+        snr_weight: tuple[float, float] | None = None,  # (low, high) of the simple loss, see snr_weights
         parameterization: str = "eps",           # what the network predicts: the noise, "eps", or the velocity, "v"
         first_stage_key: str = "image",          # batch entry that holds pictures
         image_size: int = 256,                   # of what is diffused (the latents)
@@ -116,12 +141,12 @@ class DDPM(nn.Module):
         self.register_buffer("lvlb_weights", torch.tensor(lvlb_weights, dtype=torch.float32, device="cpu"),
                              persistent=False)
 
-    def q_sample(self, x_start, t, noise=None):
+    def q_sample(self, x_start: torch.Tensor, t: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """x_t from x_0 [B, C, H, W], t int [B] in [0, T) and noise like x_0 (eq. 4)."""
         noise = torch.randn_like(x_start) if noise is None else noise
         return extract(self.sqrt_alphas_cumprod, t) * x_start + extract(self.sqrt_one_minus_alphas_cumprod, t) * noise
 
-    def apply_model(self, x_noisy, t, cond):
+    def apply_model(self, x_noisy: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | CachedContext) -> torch.Tensor:
         """The predicted noise for x_noisy [B, C, H, W] at t int [B], given features [B, N, D].
 
         A network that predicts the velocity v = alpha * noise - sigma * x_0 (Salimans & Ho, arXiv 2202.00512, section
@@ -133,7 +158,8 @@ class DDPM(nn.Module):
         return (extract(self.sqrt_alphas_cumprod, t) * prediction
                 + extract(self.sqrt_one_minus_alphas_cumprod, t) * x_noisy)
 
-    def p_losses(self, x_start, cond, t, noise=None):
+    def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
+                 noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]."""
         noise = torch.randn_like(x_start) if noise is None else noise
         prediction = self.apply_model(self.q_sample(x_start, t, noise), t, cond)
@@ -146,7 +172,7 @@ class DDPM(nn.Module):
         return loss, {f"{stage}/loss_simple": error.mean(), f"{stage}/loss_vlb": vlb, f"{stage}/loss": loss}
 
     @contextmanager
-    def ema_scope(self):
+    def ema_scope(self) -> Iterator[None]:
         """Within it the network has its averaged weights, where there are any."""
         if self.model_ema is None:
             yield
@@ -164,22 +190,27 @@ class LatentDiffusion(DDPM):
     Only the embedding manager's vectors are trainable (Gal et al., arXiv 2208.01618, eq. 2).
     """
 
+    first_stage_model: AutoencoderKL
+    cond_stage_model: BERTEmbedder
+    embedding_manager: EmbeddingManager
+
     def __init__(
         self,
-        first_stage_config,                      # the autoencoder
-        cond_stage_config,                       # the text encoder
-        personalization_config=None,             # the embedding manager; without it no word can be learned
+        first_stage_config: Mapping[str, Any],   # the autoencoder
+        cond_stage_config: Mapping[str, Any],    # the text encoder
+        personalization_config: Mapping[str, Any] | None = None,  # the embedding manager; default: one without words
         cond_stage_key: str = "caption",         # batch entry that holds prompts
         scale_factor: float = 1.0,               # latents times this have a deviation of about one
         embedding_reg_weight: float = 0.0,       # weight of the vectors' distance to their start
         guidance_scale: float = 5.0,             # to draw with, unless told otherwise
-        timestep_range: tuple | None = None,     # (first, end) of the timesteps trained on; None: all
-        **kwargs,                                # see DDPM
+        timestep_range: tuple[int, int] | None = None,  # (first, end) of the timesteps trained on; None: all
+        **kwargs: Any,                           # see DDPM
     ):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
-        self.timestep_range = tuple(timestep_range or (0, self.num_timesteps))
+        first, end = timestep_range or (0, self.num_timesteps)
+        self.timestep_range = first, end
         self.first_stage_model = instantiate_from_config(first_stage_config)
         self.cond_stage_model = instantiate_from_config(cond_stage_config)
         self.requires_grad_(False)
@@ -194,7 +225,7 @@ class LatentDiffusion(DDPM):
         if self.model_ema is not None and any(b.is_meta for b in self.model_ema.buffers()):
             self.model_ema = LitEma(self.model)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         """Training mode is for what is trained: the frozen parts stay in eval mode."""
         super().train(mode)
         for module in (self.model, self.first_stage_model, self.cond_stage_model):
@@ -218,7 +249,7 @@ class LatentDiffusion(DDPM):
         """The posterior over latents of pixels [B, 3, H, W] in [-1, 1]."""
         return self.first_stage_model.encode(x)
 
-    def get_first_stage_encoding(self, encoder_posterior) -> torch.Tensor:
+    def get_first_stage_encoding(self, encoder_posterior: DiagonalGaussianDistribution | torch.Tensor) -> torch.Tensor:
         """Scaled latents: a draw from a posterior, or the tensor given."""
         z = encoder_posterior
         return self.scale_factor * (z.sample() if isinstance(z, DiagonalGaussianDistribution) else z)
@@ -228,7 +259,7 @@ class LatentDiffusion(DDPM):
         """Pixels [B, 3, H, W], about in [-1, 1], of scaled latents."""
         return self.first_stage_model.decode(z / self.scale_factor)
 
-    def _posterior(self, batch) -> DiagonalGaussianDistribution:
+    def _posterior(self, batch: Mapping[str, Any]) -> DiagonalGaussianDistribution:
         """The batch's posterior. Pictures that carry a `key` are encoded the first time only: the data set is a
         handful of pictures, seen thousands of times."""
         images = batch[self.first_stage_key]
@@ -243,12 +274,14 @@ class LatentDiffusion(DDPM):
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def forward(self, x, c: list[str]):
+    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps."""
         t = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device)
         return self.p_losses(x, self.get_learned_conditioning(list(c)), t)
 
-    def p_losses(self, x_start, cond, t, noise=None):
+    def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
+                 noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """As DDPM has it, plus the vectors' distance to their start where embedding_reg_weight says so."""
         loss, parts = super().p_losses(x_start, cond, t, noise)
         if self.embedding_reg_weight > 0:
             stage = "train" if self.training else "val"
@@ -257,7 +290,8 @@ class LatentDiffusion(DDPM):
             parts[f"{stage}/loss"] = loss
         return loss, parts
 
-    def shared_step(self, batch):
+    def shared_step(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(loss [], {name: value}) of a batch of a data set: pictures [B, H, W, 3] in [-1, 1] and their prompts."""
         # Chance is a function of the run's seed and the batch's place in it, so that a resumed run draws what an
         # uninterrupted one would have drawn.
         if "position" in batch:
@@ -272,8 +306,8 @@ class LatentDiffusion(DDPM):
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def log_images(self, batch, N: int = 4, ddim_steps: int = 20, unconditional_guidance_scale: float | None = None,
-                   sample: bool = True):
+    def log_images(self, batch: Mapping[str, Any], N: int = 4, ddim_steps: int = 20,
+                   unconditional_guidance_scale: float | None = None, sample: bool = True) -> dict[str, torch.Tensor]:
         """Pictures to look at, each [n, 3, H, W] in about [-1, 1]: `inputs`, `reconstruction`, and, for the batch's
         prompts, `samples` without guidance and `samples_scaled` with it, both from the same noise."""
         images = batch[self.first_stage_key][:N].permute(0, 3, 1, 2).to(self.device)

@@ -1,17 +1,24 @@
 """DPM-Solver++ sampling."""
 
+from __future__ import annotations
+
 import math
 
-from ldm.models.diffusion.sampler import Sampler
+import torch
+
+from ldm.models.diffusion.sampler import Generators, Predict, Sampler
 
 
 class DPMSolverSampler(Sampler):
     """DPM-Solver++ (2M), second order multistep (Lu et al., arXiv 2211.01095, algorithm 2): about 20 steps suffice."""
 
-    def begin(self):
-        self.last = None  # (predicted x_0, lambda) of the step before
+    def begin(self) -> None:
+        """Forget the last step of a previous sample."""
+        self.last: tuple[torch.Tensor, float] | None = None  # (predicted x_0, lambda) of the step before
 
-    def step(self, predict, x, index, generators, temperature):
+    def step(self, predict: Predict, x: torch.Tensor, index: int, generators: Generators, temperature: float
+             ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One prediction and an update with x_0 extrapolated from two; the first and the last step use one."""
         x0 = self.predict_x0(x, predict(x, int(self.ddim_timesteps[index])), index)
         a, a_next = self.ddim_alphas[index], self.ddim_alphas_prev[index]
         lam, lam_next = (0.5 * math.log(v / (1 - v)) for v in (a, a_next))

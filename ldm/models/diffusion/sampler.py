@@ -1,11 +1,22 @@
 """What samplers share: the timestep schedule, guidance and the loop. A sampler is an update rule on top."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from ldm.errors import UserError
 from ldm.modules.attention import CachedContext
+
+if TYPE_CHECKING:
+    from ldm.models.diffusion.ddpm import DDPM
+
+Generators = Sequence[torch.Generator] | None  # one a sample
+Predict = Callable[[torch.Tensor, int], torch.Tensor]  # (x [B, C, H, W], t) -> the noise in it
 
 
 def make_ddim_timesteps(num_steps: int, num_timesteps: int) -> np.ndarray:
@@ -18,19 +29,24 @@ def make_ddim_timesteps(num_steps: int, num_timesteps: int) -> np.ndarray:
     return np.arange(num_steps) * num_timesteps // num_steps + (num_steps < num_timesteps)
 
 
-def sample_noise(shape, generators, device) -> torch.Tensor:
-    """Standard normal [B, ...]; with generators (one a sample) row i depends on generator i alone."""
+def sample_noise(shape: Sequence[int], generators: Generators, device: torch.device) -> torch.Tensor:
+    """Standard normal [B, ...]; with generators row i depends on generator i alone."""
     if generators is None:
         return torch.randn(shape, device=device)
     return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generators]).to(device)
 
 
 class Sampler:
-    """Draws latents from a LatentDiffusion model by solving the reverse process in a number of steps."""
+    """Draws latents from a diffusion model by solving the reverse process in a number of steps."""
 
     stochastic = False  # whether eta may be other than 0
 
-    def __init__(self, model):
+    ddim_timesteps: np.ndarray     # of the schedule, see make_schedule
+    ddim_alphas: np.ndarray
+    ddim_alphas_prev: np.ndarray
+    ddim_sigmas: np.ndarray
+
+    def __init__(self, model: DDPM):
         self.model = model
 
     def make_schedule(self, ddim_num_steps: int, ddim_eta: float = 0.0) -> None:
@@ -47,15 +63,15 @@ class Sampler:
         a, a_prev = self.ddim_alphas, self.ddim_alphas_prev
         self.ddim_sigmas = ddim_eta * np.sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev))
 
-    def noise_prediction(self, conditioning, unconditional_conditioning, scale: float):
+    def noise_prediction(self, conditioning: torch.Tensor, unconditional_conditioning: torch.Tensor | None,
+                         scale: float) -> Predict:
         """A function (x, t: int) -> predicted noise, with classifier-free guidance (Ho & Salimans, arXiv 2207.12598)
         unless scale is 1. The prompt's keys and values are computed once for all steps."""
         guided = unconditional_conditioning is not None and scale != 1.0
-        context = CachedContext(
-            torch.cat([unconditional_conditioning, conditioning]) if guided else conditioning
-        )
+        context = CachedContext(conditioning if unconditional_conditioning is None or not guided else
+                                torch.cat([unconditional_conditioning, conditioning]))
 
-        def predict(x, t: int):
+        def predict(x: torch.Tensor, t: int) -> torch.Tensor:
             copies = torch.cat([x, x]) if guided else x
             eps = self.model.apply_model(copies, torch.full((len(copies),), t, device=x.device), context)
             if not guided:
@@ -65,21 +81,27 @@ class Sampler:
 
         return predict
 
-    def predict_x0(self, x, eps, index: int):
+    def predict_x0(self, x: torch.Tensor, eps: torch.Tensor, index: int) -> torch.Tensor:
+        """x_0 from x at step `index` of the schedule and the noise in it (arXiv 2006.11239, eq. 15)."""
         a = self.ddim_alphas[index]
         return (x - (1 - a) ** 0.5 * eps) / a**0.5
 
     def begin(self) -> None:
         """Forget what a previous sample left behind."""
 
-    def step(self, predict, x, index: int, generators, temperature: float):
+    def step(self, predict: Predict, x: torch.Tensor, index: int, generators: Generators, temperature: float
+             ) -> tuple[torch.Tensor, torch.Tensor]:
         """(x at the next lower noise level, predicted x_0) from x at step `index` of the schedule."""
         raise TypeError("Sampler has no update rule of its own; use DDIMSampler or another subclass")
 
     @torch.no_grad()
-    def sample(self, S: int, batch_size: int, shape, conditioning=None, callback=None, img_callback=None,
-               eta: float = 0.0, temperature: float = 1.0, verbose: bool = True, x_T=None, log_every_t: int = 100,
-               unconditional_guidance_scale: float = 1.0, unconditional_conditioning=None, generators=None):
+    def sample(self, S: int, batch_size: int, shape: Sequence[int], conditioning: torch.Tensor | None = None,
+               callback: Callable[[int], object] | None = None,
+               img_callback: Callable[[torch.Tensor, int], object] | None = None, eta: float = 0.0,
+               temperature: float = 1.0, verbose: bool = True, x_T: torch.Tensor | None = None,
+               log_every_t: int = 100, unconditional_guidance_scale: float = 1.0,
+               unconditional_conditioning: torch.Tensor | None = None, generators: Generators = None
+               ) -> tuple[torch.Tensor, dict[str, list[torch.Tensor]]]:
         """Draw latents: (float [B, C, H, W], {"x_inter": [...], "pred_x0": [...]}).
 
         S steps; shape (C, H, W); conditioning and unconditional_conditioning [B, N, D]; eta in [0, 1]; x_T the

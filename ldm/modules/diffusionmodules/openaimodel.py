@@ -1,5 +1,9 @@
 """The denoising UNet: residual blocks conditioned on the timestep, spatial transformers conditioned on the prompt."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -12,7 +16,9 @@ from ldm.modules.diffusionmodules.util import checkpoint, timestep_embedding, ze
 class TimestepEmbedSequential(nn.Sequential):
     """A sequence whose layers get the timestep embedding or the context when they take one."""
 
-    def forward(self, x, emb, context=None):
+    def forward(self, x: torch.Tensor, emb: torch.Tensor,  # type: ignore[override]  # more than nn.Sequential takes
+                context: torch.Tensor | CachedContext | None = None) -> torch.Tensor:
+        """x [B, C, H, W], emb [B, E], context [B, M, context_dim] -> [B, C', H', W']."""
         for layer in self:
             if isinstance(layer, ResBlock):
                 x = layer(x, emb)
@@ -24,11 +30,14 @@ class TimestepEmbedSequential(nn.Sequential):
 
 
 class Downsample(nn.Module):
+    """A convolution of stride two, padded on all sides: [B, C, H, W] -> [B, C, H/2, W/2], for even H and W."""
+
     def __init__(self, channels: int):
         super().__init__()
         self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Half the height and width."""
         return self.op(x)
 
 
@@ -50,10 +59,11 @@ class ResBlock(nn.Module):
         )
         self.skip_connection = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
 
-    def forward(self, x, emb):
+    def forward(self, x: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
+        """x, brought to the new width, plus what the two convolutions make of it and of emb."""
         return checkpoint(self._forward, x, emb, enabled=self.use_checkpoint)
 
-    def _forward(self, x, emb):
+    def _forward(self, x: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
         h = self.in_layers(x) + self.emb_layers(emb)[:, :, None, None]
         return self.skip_connection(x) + self.out_layers(h)
 
@@ -71,7 +81,8 @@ class ContextMap(nn.Module):
         self.draw = nn.Sequential(nn.Linear(context_dim, hidden), nn.SiLU(), nn.Linear(hidden, channels * size**2))
         self.out = zero_module(nn.Conv2d(channels, out_channels, 1))
 
-    def forward(self, context, shape):
+    def forward(self, context: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+        """The map that the mean of the context draws, stretched where (H, W) is not the size it was trained at."""
         h = self.draw(context.mean(dim=1)).unflatten(1, (-1, self.size, self.size))
         if tuple(shape) != (self.size, self.size):
             h = F.interpolate(h, tuple(shape), mode="bilinear")
@@ -90,8 +101,8 @@ class UNetModel(nn.Module):
         out_channels: int,                    # of the prediction; the same as in_channels
         model_channels: int,                  # width of the first level, a multiple of 32
         num_res_blocks: int,                  # per level going down; one more going up
-        attention_resolutions: list[int],     # downsampling factors (1, 2, 4...) that get spatial transformers
-        channel_mult: list[int] = (1, 2, 4, 8),  # width of each level over model_channels
+        attention_resolutions: Sequence[int], # downsampling factors (1, 2, 4...) that get spatial transformers
+        channel_mult: Sequence[int] = (1, 2, 4, 8),  # width of each level over model_channels
         context_dim: int | None = None,       # width of the prompt's features
         num_heads: int = -1,                  # attention heads; or give
         num_head_channels: int = -1,          # the width of a head
@@ -112,10 +123,10 @@ class UNetModel(nn.Module):
         self.model_channels, self.downsampling = model_channels, 2 ** (len(channel_mult) - 1)
         emb_channels = model_channels * 4
 
-        def res_block(channels, out):
+        def res_block(channels: int, out: int) -> nn.Module:
             return ResBlock(channels, emb_channels, dropout, out, use_checkpoint)
 
-        def spatial_transformer(channels):
+        def spatial_transformer(channels: int) -> nn.Module:
             heads = num_heads if num_heads != -1 else channels // num_head_channels
             return SpatialTransformer(
                 channels, heads, channels // heads, transformer_depth, dropout, context_dim, use_checkpoint
@@ -125,7 +136,11 @@ class UNetModel(nn.Module):
             nn.Linear(model_channels, emb_channels), nn.SiLU(), nn.Linear(emb_channels, emb_channels)
         )
         self.context_embed = zero_module(nn.Linear(context_dim, emb_channels)) if pooled_context else None
-        self.context_map = ContextMap(context_dim, model_channels, image_size) if context_map else None
+        self.context_map: ContextMap | None = None
+        if context_map:
+            if image_size is None:
+                raise ValueError("UNetModel draws a context_map of the latents' size: image_size must be given")
+            self.context_map = ContextMap(context_dim, model_channels, image_size)
         ch, factor = model_channels, 1
         self.input_blocks = nn.ModuleList([TimestepEmbedSequential(nn.Conv2d(in_channels, ch, 3, padding=1))])
         skip_channels = [ch]
@@ -160,7 +175,7 @@ class UNetModel(nn.Module):
             nn.GroupNorm(32, ch), nn.SiLU(), zero_module(nn.Conv2d(ch, out_channels, 3, padding=1))
         )
 
-    def forward(self, x, timesteps, context):
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | CachedContext) -> torch.Tensor:
         """x [B, in_channels, H, W], timesteps int [B], context [B, M, context_dim] or a CachedContext of it
         -> [B, out_channels, H, W]."""
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))

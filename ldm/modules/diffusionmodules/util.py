@@ -1,11 +1,17 @@
 """Small pieces the diffusion networks share: noise schedules, the timestep embedding, checkpointing, zero init."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.utils.checkpoint
 from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def make_beta_schedule(schedule: str, n_timestep: int, linear_start: float = 1e-4, linear_end: float = 2e-2,
@@ -35,7 +41,7 @@ def timestep_embedding(timesteps: torch.Tensor, dim: int, max_period: float = 10
     return nn.functional.pad(embedding, (0, dim % 2))
 
 
-def checkpoint(function, *inputs, enabled: bool):
+def checkpoint(function: Callable[..., torch.Tensor], *inputs: Any, enabled: bool) -> torch.Tensor:
     """Call the function; with `enabled`, and where gradients flow, its activations are recomputed in the backward
     pass instead of kept."""
     if enabled and torch.is_grad_enabled() and any(torch.is_tensor(x) and x.requires_grad for x in inputs):
@@ -43,7 +49,7 @@ def checkpoint(function, *inputs, enabled: bool):
     return function(*inputs)
 
 
-def zero_module(module: nn.Module) -> nn.Module:
+def zero_module(module: Module) -> Module:
     """Set every parameter of the module to zero and return it: a residual branch then starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)

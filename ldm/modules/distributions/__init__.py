@@ -1,0 +1,1 @@
+"""Probability distributions that networks predict."""

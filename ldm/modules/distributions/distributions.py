@@ -12,9 +12,11 @@ class DiagonalGaussianDistribution:
 
     @property
     def parameters(self) -> torch.Tensor:
+        """The moments [B, 2*C, H, W], log-variance clamped."""
         return torch.cat([self.mean, self.logvar], dim=1)
 
     def sample(self, generator: torch.Generator | None = None) -> torch.Tensor:
+        """A draw [B, C, H, W]."""
         if generator is None:
             noise = torch.randn_like(self.mean)
         else:
@@ -22,6 +24,7 @@ class DiagonalGaussianDistribution:
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
     def mode(self) -> torch.Tensor:
+        """The likeliest latents [B, C, H, W], which are the mean."""
         return self.mean
 
     def kl(self) -> torch.Tensor:

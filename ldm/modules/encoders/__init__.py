@@ -1,0 +1,1 @@
+"""Text encoders: prompts to the features that the UNet attends to."""

@@ -1,6 +1,9 @@
 """Text encoders: a word-piece tokenizer and a transformer that turns prompts into features."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -9,6 +12,9 @@ from transformers import BertTokenizer
 from ldm.errors import UserError
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
 from ldm.util import resolve_folder
+
+if TYPE_CHECKING:
+    from ldm.modules.embedding_manager import EmbeddingManager
 
 
 class BERTTokenizer:
@@ -45,6 +51,7 @@ class BERTTokenizer:
 
     @property
     def unknown_id(self) -> int:
+        """The id of what the vocabulary cannot spell."""
         return self.tokenizer.unk_token_id
 
 
@@ -61,7 +68,8 @@ class BERTEmbedder(nn.Module):
         tokenizer: str = "bert-base-uncased",   # a folder with a vocab.txt, or a name on the model hub
     ):
         super().__init__()
-        self.tokenizer_name, self._tknz_fn = tokenizer, None
+        self.tokenizer_name = tokenizer
+        self._tknz_fn: BERTTokenizer | None = None
         self.transformer = TransformerWrapper(vocab_size, max_seq_len, Encoder(n_embed, n_layer))
 
     @property
@@ -75,7 +83,7 @@ class BERTEmbedder(nn.Module):
             self._tknz_fn = tokenizer
         return self._tknz_fn
 
-    def forward(self, text: str | list[str], embedding_manager=None) -> torch.Tensor:
+    def forward(self, text: str | list[str], embedding_manager: EmbeddingManager | None = None) -> torch.Tensor:
         """Prompts -> features [B, max_seq_len, n_embed]; the manager puts its vectors in place of placeholders, and has
         the last word on the features."""
         device = self.transformer.token_emb.weight.device
