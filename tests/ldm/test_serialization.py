@@ -54,6 +54,23 @@ def test_other_objects_beside_tensors(tmp_path, legacy):
     assert content["epoch"] == 3
     assert torch.equal(content["state_dict"]["w"], torch.arange(4.0))
     assert torch.equal(content["state_dict"]["p"], torch.ones(2))
+    assert type(content["state_dict"]) is dict and type(content["state_dict"]["p"]) is torch.Tensor
+
+
+@pytest.mark.parametrize("layout", ["this", "_keys", "_parameters"])
+def test_parameter_dicts_of_every_torch_are_read(tmp_path, layout):
+    """Until 1.11 torch kept the entries in _parameters, since 1.12 as attributes whose names are in _keys."""
+    words, rest = {"*": torch.nn.Parameter(torch.ones(2, 3)), "&": torch.nn.Parameter(torch.zeros(1, 3))}, {}
+    saved = torch.nn.ParameterDict(words)
+    if layout != "this":
+        rest = {"training": True, "_modules": {}}
+        vars(saved).clear()
+        vars(saved).update(rest | ({"_parameters": words} if layout == "_parameters" else
+                                   {"_parameters": None, "_keys": dict.fromkeys(words), **words}))
+    torch.save({"string_to_param": saved}, tmp_path / "words.pt")
+    content = read_tensors(tmp_path / "words.pt")["string_to_param"]
+    assert type(content) is dict and set(content) == {"*", "&"}
+    assert all(type(content[p]) is torch.Tensor and torch.equal(content[p], v) for p, v in words.items())
 
 
 @pytest.mark.parametrize("name", ["a.pt", "a.bin", "a.safetensors"])
@@ -76,7 +93,11 @@ def test_files_that_are_no_checkpoints(tmp_path):
     (tmp_path / "text.ckpt").write_text("hello")
     (tmp_path / "empty.ckpt").write_bytes(b"")
     torch.save([1, 2], tmp_path / "list.ckpt")
-    for name in ("text.ckpt", "empty.ckpt", "list.ckpt", "none.ckpt"):
+    (tmp_path / "text.safetensors").write_text("hello")
+    for name in ("none.ckpt", "none.safetensors"):
+        with pytest.raises(UserError, match=f"{name}: no such file"):
+            read_tensors(tmp_path / name)
+    for name in ("text.ckpt", "empty.ckpt", "list.ckpt", "text.safetensors"):
         with pytest.raises(UserError, match=name):
             read_tensors(tmp_path / name)
 
@@ -89,7 +110,8 @@ def test_packed_weights_take_a_byte_and_come_back_nearly_the_same(tmp_path):
     assert packed["kernel"].dtype == packed["matrix"].dtype == torch.int8 and packed["bias"].dtype == torch.half
     write_tensors(tmp_path / "w.ckpt", {"state_dict": packed})
     back = read_state_dict(tmp_path / "w.ckpt")
-    assert list(back) == list(weights)
+    assert list(back) == list(weights) and set(packed) == {*weights, "kernel.step", "matrix.step", "nothing.step"}
+    assert all((step > 0).all() for name, step in packed.items() if name.endswith(".step"))
     for name in ("kernel", "matrix", "nothing"):
         largest = weights[name].abs().flatten(1).amax(dim=1)  # of each channel
         error = (back[name] - weights[name]).abs().flatten(1).amax(dim=1)
