@@ -36,6 +36,7 @@ COMMANDS = {
     "pretrain.multilingual": "--run OUT --out OUT --pairs none.csv",
     "pretrain.pairs": None,
     "pretrain.tokenizer": None,
+    "benchmarks.faults.__main__": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }

@@ -1,1 +1,1 @@
-"""Trials of everything that goes wrong for people: killed runs, full disks, files from strangers, odd flags and pictures."""
+"""Trials of all that goes wrong for people: killed runs, full disks, files from strangers, odd flags, odd pictures."""
