@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ldm.errors import UserError
+from ldm.filetypes import check_regular, shown
 from ldm.util import (
     ALIASES,
     ROOT,
@@ -74,11 +75,10 @@ def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Itera
 
 
 def check_files(*files: str | Path | Iterable[str | Path] | None) -> None:
-    """Raises UserError for a file that is not there; None and lists are taken too."""
+    """Raises UserError for a file that is not there or is none, such as a folder; None and lists are taken too."""
     for file in files:
         if isinstance(file, str | Path):
-            if not Path(file).is_file():
-                raise UserError(f"{file}: no such file")
+            check_regular(file)
         elif file is not None:
             check_files(*file)
 
@@ -112,8 +112,13 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     weights = content.get("state_dict", content)
     weights = {k: v for k, v in weights.items() if torch.is_tensor(v)} if isinstance(weights, dict) else {}
     if not weights:
-        raise UserError(f"{path}: holds no weights (keys: {', '.join(map(str, list(content)[:6])) or 'none'})")
-    return unpack_weights(weights)
+        raise UserError(f"{path}: holds no weights (keys: {', '.join(map(shown, list(content)[:6])) or 'none'})")
+    if not all(isinstance(name, str) for name in weights):
+        raise UserError(f"{path}: holds weights whose names are no text; give a model's checkpoint")
+    try:
+        return unpack_weights(weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
@@ -129,14 +134,17 @@ def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> None:
     """Map the weights of a checkpoint into the model, as float32, without a second copy.
 
-    Unexpected names are reported on stderr. Raises UserError when a weight is missing or has another shape.
+    Unexpected names are reported on stderr. Raises UserError when a weight is missing, has another shape or is not made
+    of finite real numbers, as far as `check_weights` looks.
     """
+    from ldm.serialization import check_weights
+
     weights = read_state_dict(path)
     missing, unexpected, misshapen = compare_state(model, weights)
     if missing:
@@ -149,9 +157,14 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
                         f"({name}: {list(weights[name].shape)}, the config makes {list(shapes[name].shape)})")
     if unexpected:
         print(f"{path}: {len(unexpected)} entries are not part of this model and are left out: "
-              f"{', '.join(unexpected) if verbose else _some(unexpected)}", file=sys.stderr)
+              f"{', '.join(map(shown, unexpected)) if verbose else _some(unexpected)}", file=sys.stderr)
     own = [n for n, _ in model.named_parameters() if not n.startswith("embedding_manager.")]
     own += [n for n, _ in model.named_buffers() if n.startswith("model_ema.") and n in weights]
+    expected = model.state_dict()
+    try:
+        check_weights(weights, {n: expected[n] for n in own})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     model.load_state_dict({n: weights[n].float() if weights[n].is_floating_point() else weights[n] for n in own},
                           strict=False, assign=True)
     if verbose:
