@@ -254,7 +254,7 @@ def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
     trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
     if trainer.is_global_zero:
-        if summary := getattr(data.datasets.get("train"), "summary", None):
+        if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
             print(summary, file=sys.stderr)
         count = sum(p.numel() for p in model.trainable_parameters())
         print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "

@@ -92,9 +92,9 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
     f = model.first_stage_model.downsampling
     config = model_config(opt.ckpt_path, opt.config, opt.variant)
     settings = {
-        "Steps": opt.ddim_steps, "Sampler": sampler_name(opt), "Eta": opt.ddim_eta, "CFG scale": opt.scale, "Seed": None,
-        "Size": f"{shape[2] * f}x{shape[1] * f}", "Precision": opt.precision, "Batch size": opt.n_samples,
-        "Variant": opt.variant or "base",
+        "Steps": opt.ddim_steps, "Sampler": sampler_name(opt), "Eta": opt.ddim_eta, "CFG scale": opt.scale,
+        "Seed": None, "Size": f"{shape[2] * f}x{shape[1] * f}", "Precision": opt.precision,
+        "Batch size": opt.n_samples, "Variant": opt.variant or "base",
         "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
         "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }

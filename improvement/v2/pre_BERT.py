@@ -71,7 +71,7 @@ class MultilingualEmbedder(nn.Module):
         for ids in self.tokenizer(texts, verbose=False)["input_ids"]:
             if len(ids) > self.max_length:
                 warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: "
-                              f"{quoted(self.tokenizer.decode(ids[self.max_length - 1 : -1]))}", stacklevel=2)
+                              f"{quoted(str(self.tokenizer.decode(ids[self.max_length - 1 : -1])))}", stacklevel=2)
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         ids = batch["input_ids"]
         # not strict: a placeholder that was cut off has no mask token left
