@@ -13,9 +13,9 @@ from tests.conftest import ROOT
 @pytest.mark.slow
 def test_a_quick_report_card_and_what_is_made_of_the_words_it_learned(tmp_path):
     """Two words are learned, in a fifth of the steps that are the default; then a gallery and an evaluation of one."""
+    quick = ["--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4", "model.base_learning_rate=0.003"]
     emoji_suite.main(["--quick", "--json", str(tmp_path / "report.json"), "--out", str(tmp_path), "--ddim_steps", "10",
-                      "--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4",
-                      "model.base_learning_rate=0.003"])
+                      *quick])
     report = json.loads((tmp_path / "report.json").read_text())
     parts = {"seen": ["top1", "top5", "background", "both"],
              "heldout": ["top1", "top5", "clip_i", "background", "both"],
@@ -29,7 +29,8 @@ def test_a_quick_report_card_and_what_is_made_of_the_words_it_learned(tmp_path):
     assert len(sheets) == len(runs) == 2
 
     name, out = sheets[0].stem, tmp_path / "looked at"
-    gallery.main(["--concepts", name, "--out", str(tmp_path), "--picture", str(out / "gallery.png")])
+    gallery.main(["--concepts", name, "--out", str(tmp_path), "--picture", str(out / "gallery.png"),
+                  *quick])
     assert sorted(tmp_path.glob("runs/*")) == runs, "it learned again what was there"
     assert Image.open(out / "gallery.png").size == (100 * (3 + 5), 46 + 100)
     word = next(tmp_path.glob(f"runs/*_{name}/checkpoints/embeddings.pt"))
