@@ -13,7 +13,8 @@ from tests.conftest import ROOT
 @pytest.mark.slow
 def test_a_quick_report_card_and_what_is_made_of_the_words_it_learned(tmp_path):
     """Two words are learned, in a fifth of the steps that are the default; then a gallery and an evaluation of one."""
-    quick = ["--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4", "model.base_learning_rate=0.003"]
+    quick = ["--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4",
+             "model.base_learning_rate=0.003"]
     emoji_suite.main(["--quick", "--json", str(tmp_path / "report.json"), "--out", str(tmp_path), "--ddim_steps", "10",
                       *quick])
     report = json.loads((tmp_path / "report.json").read_text())

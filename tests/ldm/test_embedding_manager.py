@@ -271,7 +271,7 @@ def test_a_progressive_word_is_saved_as_far_as_it_is_in_use(embedder, tmp_path):
 
 def test_vectors_of_any_kind_are_read_as_plain_float32(embedder, tmp_path):
     torch.save({"*": torch.ones(2, 16, dtype=torch.float16), "&": torch.ones(16, requires_grad=True),
-                "epoch": torch.tensor(3)}, tmp_path / "mixed.bin")
+                "epoch": torch.tensor(3), "name": "thing"}, tmp_path / "mixed.bin")
     vectors = read_embeddings(tmp_path / "mixed.bin")
     assert {p: (v.dtype, tuple(v.shape), v.requires_grad) for p, v in vectors.items()} == {
         "*": (torch.float32, (2, 16), False), "&": (torch.float32, (1, 16), False)}
@@ -286,3 +286,32 @@ def test_a_word_with_an_adapter_is_not_for_this_manager(embedder, tmp_path):
         manager.load(tmp_path / "v1.pt")
     assert torch.equal(manager.string_to_param_dict["*"],
                        embedder.transformer.token_emb.weight[embedder.tknz_fn.ids("dog")]), "nothing has changed"
+
+
+@pytest.mark.parametrize("words, match", [
+    ({"*": torch.ones(2, 2, 16)}, r"'\*' has the shape \[2, 2, 16\]"), ({"*": torch.ones(0, 16)}, "has the shape"),
+    ({"*": torch.ones(1025, 16)}, "has 1,025 vectors"),
+    ({"*": torch.ones(16, dtype=torch.int64)}, "real numbers .int64"),
+    ({"*": torch.ones(16, dtype=torch.bool)}, "real numbers .bool"), ({"*": "no tensor"}, "no plain tensor"),
+    ({"*": torch.full((16,), float("nan"))}, "not finite"), ({"*": torch.full((16,), -torch.inf)}, "not finite"),
+    ({"*": torch.full((16,), 65505.0)}, "too large"), ({"": torch.ones(16)}, "empty, too long"),
+    ({" ": torch.ones(16)}, "empty, too long"), ({"x" * 201: torch.ones(16)}, "empty, too long"),
+    ({3: torch.ones(16)}, "no text"), ({f"w{i}": torch.ones(1, 1) for i in range(4097)}, "4097 tensors"),
+    ([1], "no dictionary"), ({}, "holds no embeddings")])
+def test_what_is_no_word_is_refused(tmp_path, words, match):
+    torch.save({"string_to_param": words}, tmp_path / "words.pt")
+    with pytest.raises(UserError, match=f"words.pt: .*{match}"):
+        read_embeddings(tmp_path / "words.pt")
+
+
+def test_what_just_is_a_word_is_read(tmp_path):
+    words = {"x" * 200: torch.full((1024, 2), -65504.0), **{f"w{i}": torch.zeros(1, 1) for i in range(4095)}}
+    torch.save({"string_to_param": words}, tmp_path / "words.pt")
+    assert list(read_embeddings(tmp_path / "words.pt")) == list(words)
+
+
+def test_the_words_of_a_file_must_be_single_tokens_here(embedder, tmp_path):
+    manager = EmbeddingManager(embedder, ["*"], ["dog"])
+    torch.save({"string_to_param": {"teapots": torch.ones(1, 16)}}, tmp_path / "words.pt")
+    with pytest.raises(UserError, match="words.pt: placeholder 'teapots' is not one token"):
+        manager.load(tmp_path / "words.pt")
