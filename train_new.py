@@ -240,16 +240,22 @@ def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
     """Set everything up, and learn the word if --train is given."""
     import pytorch_lightning as pl
 
+    from ldm.data.data_module import DataModuleFromConfig
+    from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
     data = instantiate_from_config(config.data)
     data.setup()
+    if isinstance(data, DataModuleFromConfig):
+        data.check_sizes(pixel_stride(config.model))
     model = build_model(config)
     trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
     if trainer.is_global_zero:
+        if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
+            print(summary, file=sys.stderr)
         count = sum(p.numel() for p in model.trainable_parameters())
         print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
               f"run folder {run.path}", file=sys.stderr)

@@ -8,16 +8,23 @@ import re
 import sys
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
 from PIL.PngImagePlugin import PngInfo
 
 from ldm.cli import CommandParser, run_command
 from ldm.errors import UserError
-from load import add_model_flags, check_files, load_model
+from ldm.files import file_identity, output_folder
+from ldm.parameters import CHUNK, write_parameters
+from ldm.util import ROOT, resolve_file
+from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
+
+
+MOST_SCALE = 1000  # of guidance; pictures are white noise long before
 
 
 def get_parser() -> CommandParser:
@@ -52,8 +59,15 @@ def check_options(opt: argparse.Namespace) -> None:
         raise UserError(f"--ddim_eta {opt.ddim_eta}: must be between 0 and 1")
     if opt.ddim_eta and (opt.plms or opt.dpm_solver):
         raise UserError("--ddim_eta goes with DDIM only; leave it out or leave --plms and --dpm_solver out")
+    if opt.scale is not None and not -MOST_SCALE <= opt.scale <= MOST_SCALE:  # false for nan
+        raise UserError(f"--scale {opt.scale}: must be a number from -{MOST_SCALE} to {MOST_SCALE}, such as 5")
     if not 0 <= opt.seed < 2**63:
         raise UserError(f"--seed {opt.seed}: must be 0 or more")
+    for prompt in opt.prompt:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"--prompt {ascii(prompt)}: is not UTF-8; set the terminal to it") from error
     check_files(opt.config, opt.ckpt_path, opt.embedding_path)
 
 
@@ -62,33 +76,46 @@ def sampler_name(opt: argparse.Namespace) -> str:
     return "plms" if opt.plms else "dpm_solver" if opt.dpm_solver else "ddim"
 
 
-def slug(text: str, length: int = 60) -> str:
-    """A prompt as a file name: letters, digits and dashes."""
+def slug(text: str, letters: int = 60, size: int = 96) -> str:
+    """A prompt as a part of a file name: letters, digits and dashes, cut after so many letters and bytes of UTF-8."""
     words = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFKC", text.replace("*", "word"))).strip("-_").lower()
-    return words[:length].rstrip("-") or "empty"
+    return words[:letters].encode()[:size].decode(errors="ignore").rstrip("-") or "empty"
 
 
-def picture_parameters(opt: argparse.Namespace, prompt: str, seed: int, shape: tuple[int, int, int],
-                       model: LatentDiffusion) -> PngInfo:
-    """The text chunk `parameters`: the prompt, then what the picture was made with."""
+def version() -> str:
+    """The project's version."""
+    return re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
+
+
+def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model: LatentDiffusion) -> dict[str, Any]:
+    """All that a picture is made with, but for its prompt and its seed; files with a hash of their content."""
     f = model.first_stage_model.downsampling
+    config = model_config(opt.ckpt_path, opt.config, opt.variant)
     settings = {
-        "Steps": opt.ddim_steps, "Sampler": sampler_name(opt),
-        "Eta": opt.ddim_eta, "CFG scale": opt.scale, "Seed": seed, "Size": f"{shape[2] * f}x{shape[1] * f}",
-        "Precision": opt.precision, "Model": opt.ckpt_path,
+        "Steps": opt.ddim_steps, "Sampler": sampler_name(opt), "Eta": opt.ddim_eta, "CFG scale": opt.scale,
+        "Seed": None, "Size": f"{shape[2] * f}x{shape[1] * f}", "Precision": opt.precision,
+        "Batch size": opt.n_samples, "Variant": opt.variant or "base",
+        "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
+        "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }
     if opt.embedding_path:
         settings["Embedding"] = opt.embedding_path
-        settings["Embedding hash"] = hashlib.sha256(Path(opt.embedding_path).read_bytes()).hexdigest()[:16]
+        settings["Embedding hash"] = digest(Path(opt.embedding_path).read_bytes())
+    if aligner := getattr(model.cond_stage_model, "aligner_file", None):
+        settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
+    return settings | {"Version": version()}
+
+
+def digest(data: bytes) -> str:
+    """16 hexadecimal digits that stand for some bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def png_info(prompt: str, settings: dict[str, Any]) -> PngInfo:
+    """The text chunk that says what a picture was made with."""
     info = PngInfo()
-    info.add_itxt("parameters", f"{prompt}\n{', '.join(f'{k}: {v}' for k, v in settings.items())}")
+    info.add_itxt(CHUNK, write_parameters(prompt, settings))
     return info
-
-
-def next_number(folder: Path) -> int:
-    """One more than the highest number that begins a file name in the folder."""
-    numbers = [int(m[0]) for p in folder.glob("*.png") if (m := re.match(r"\d+", p.name))]
-    return max(numbers, default=-1) + 1
 
 
 def main(arguments: list[str] | None = None, variant: str | None = None) -> None:
@@ -97,36 +124,33 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     parser.set_defaults(variant=variant)
     opt = parser.parse_args(arguments)
     check_options(opt)
-    draw(opt)
+    with output_folder(opt.outdir) as outdir:
+        draw(opt, outdir)
 
 
-def draw(opt: argparse.Namespace) -> None:
+def draw(opt: argparse.Namespace, outdir: Path) -> None:
     """Write the pictures that the flags ask for, and a grid of each prompt's."""
     import torch
 
-    from ldm.data.pictures import save_grid, save_image, to_image
+    from ldm.data.pictures import grid, save_numbered, to_image
     from ldm.generate import latent_shape, sample_prompt
 
     model = load_model(opt)
-    if opt.embedding_path:
-        model.embedding_manager.warn_if_absent(opt.prompt)
+    model.embedding_manager.warn_about(opt.prompt, learned=bool(opt.embedding_path))
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
     shape = latent_shape(model, opt.H, opt.W)
-    outdir = Path(opt.outdir)
-    number, grid_number = next_number(outdir / "samples"), next_number(outdir)
-    for p, prompt in enumerate(opt.prompt):
+    settings = picture_settings(opt, shape, model)
+    for prompt in opt.prompt:
         pictures = []
         for i in range(opt.n_iter):
             seeds = [opt.seed + i * opt.n_samples + k for k in range(opt.n_samples)]
             images = sample_prompt(model, prompt, seeds, sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta,
                                    shape, opt.precision, verbose=True)
             for seed, image in zip(seeds, images, strict=True):
-                save_image(to_image(image), outdir / "samples" / f"{number:05}_{slug(prompt)}_seed{seed}.png",
-                           pnginfo=picture_parameters(opt, prompt, seed, shape, model))
-                number += 1
+                save_numbered(to_image(image), outdir / "samples", 5, f"{slug(prompt)}_seed{seed}",
+                              pnginfo=png_info(prompt, settings | {"Seed": seed}))
             pictures.append(images.cpu())
-        grid_file = outdir / f"{grid_number + p:04}_{slug(prompt)}.png"
-        save_grid(torch.cat(pictures), grid_file, columns=opt.n_samples)
+        grid_file = save_numbered(to_image(grid(torch.cat(pictures), opt.n_samples)), outdir, 4, slug(prompt))
         print(f"{grid_file}: {opt.n_iter * opt.n_samples} pictures of {prompt!r}", file=sys.stderr)
 
 

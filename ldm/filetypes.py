@@ -41,7 +41,7 @@ def check_regular(path: str | Path) -> None:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        known = {FileNotFoundError: "no such file", NotADirectoryError: "no such file"}
+        known: dict[type[Exception], str] = {FileNotFoundError: "no such file", NotADirectoryError: "no such file"}
         reason = known.get(type(error)) or getattr(error, "strerror", None) or "no file can be named so"
         raise UserError(f"{path}: {reason}") from error
     if stat.S_ISDIR(mode):

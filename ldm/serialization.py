@@ -17,7 +17,6 @@ from ldm.filetypes import shown, tensor_format
 from ldm.torchfile import MAX_DIRECTORY, read_legacy, read_zip
 from ldm.unpickle import Inert
 
-
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
 
 

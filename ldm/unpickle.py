@@ -146,15 +146,16 @@ class Machine:
         return True
 
     def _fill(self, kind: type, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if type(target) is Inert:  # a subclass of list, dict or set
+        target: Any = self.stack[-1]
+        if isinstance(target, Inert):  # a subclass of list, dict or set
             return
-        if type(target) is not kind:
+        if not isinstance(target, kind):  # all containers here are of Python's own types
             raise UnpicklingError(f"{type(target).__name__} filled as a {kind.__name__}")
-        if kind is list:
-            target.extend(items)
-        else:
-            target.update(_pairs(items) if kind is dict else map(key_of, items))
+        entries: Any = _pairs(items) if kind is dict else map(key_of, items) if kind is set else items
+        if isinstance(target, list):
+            target.extend(entries)
+        elif isinstance(target, dict | set):
+            target.update(entries)
 
     def _objects(self, name: str, argument: Any) -> bool:
         """What would import, call or change an object; False for other operations."""
@@ -191,14 +192,15 @@ class Machine:
 
     def _build(self, state: Any, target: Any) -> None:
         """State of an object: that of a ParameterDict are its tensors, all other is left out."""
-        if self.parameter_dicts.get(id(target)) is not target or type(state) is not dict:
+        made = self.parameter_dicts.get(id(target))
+        if made is None or made is not target or type(state) is not dict:
             return
         entries = [state.get("_parameters"), state.get("_keys")]
         parameters, names = [e if type(e) is dict else {} for e in entries]
         self.spend(len(parameters) + len(names))
-        target.update({k: v for k, v in parameters.items() if torch.is_tensor(v)})
+        made.update({k: v for k, v in parameters.items() if torch.is_tensor(v)})
         # torch 1.12 and later keeps the entries as attributes, and their names in _keys
-        target.update({k: state[k] for k in names if torch.is_tensor(state.get(k))})
+        made.update({k: state[k] for k in names if torch.is_tensor(state.get(k))})
 
     def _storage(self, reference: Any) -> Storage:
         """The storage of ("storage", class, key, device, number of elements), and a view of it in the older format."""

@@ -130,3 +130,8 @@ def resolve_folder(name: str) -> str:
 def resolve_file(name: str) -> str:
     """A file named in a config: as it is, or where `resolve_folder` finds its folder."""
     return name if Path(name).is_file() else str(Path(resolve_folder(str(Path(name).parent)), Path(name).name))
+
+
+def quoted(text: str, most: int = 200) -> str:
+    """A text in quotes for a message, in one line, cut after so many letters."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text):,} letters)"

@@ -66,7 +66,7 @@ def sample_watched(model: LatentDiffusion, path: Path) -> None:
 
 def export(model: LatentDiffusion, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
     """Write the model with its averaged weights, packed; neither the learned words nor the schedule's buffers.
-    The autoencoder's weights get 8 bits, the others 6, with which pictures are as good (evaluation/README.md)."""
+    The autoencoder's weights get 8 bits, the others 6, with which pictures are as good."""
     from ldm.serialization import pack_weights, write_tensors
 
     ema.swap(trained)

@@ -1,1 +1,1 @@
-"""Hostile and damaged files, broken runs and odd flags in numbers: what happens to each."""
+"""Trials of all that goes wrong for people: killed runs, full disks, files from strangers, odd flags, odd pictures."""

@@ -51,6 +51,21 @@ class DataModuleFromConfig(pl.LightningDataModule):
         if not self.datasets:
             self.datasets = {name: instantiate_from_config(config) for name, config in self.configs.items()}
 
+    def check_sizes(self, stride: int | None) -> None:
+        """Raises UserError for pictures that cannot go into one batch, or whose sides are no multiples of stride."""
+        for name, dataset in self.datasets.items():
+            first: tuple[int, int] | None = None
+            for path, image in zip(getattr(dataset, "image_paths", ()), getattr(dataset, "images", ()), strict=True):
+                height, width = image.shape[:2]
+                remedy = f"set data.params.{name}.params.size to one that all are scaled to"
+                if stride and (height % stride or width % stride):
+                    raise UserError(f"{path} comes to {width} x {height} pixels, and this model takes multiples of "
+                                    f"{stride}; {remedy}")
+                first = first or (width, height)
+                if self.batch_size > 1 and first != (width, height):
+                    raise UserError(f"{dataset.image_paths[0]} has {first[0]} x {first[1]} pixels and {path} has "
+                                    f"{width} x {height}, and a batch takes pictures of one size; {remedy}")
+
     def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any] | list[Any]:
         if name not in self.configs:
             return []

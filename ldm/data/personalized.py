@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
-from ldm.data.pictures import find_images, open_image
+from ldm.data.pictures import describe_images, list_images, open_image, say_once
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
 
@@ -38,8 +38,8 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
     """Pictures of a thing with a prompt from a template (Gal et al., arXiv 2208.01618, section 4).
 
     Item p, for any p >= 0, is a function of the seed and p alone: {"image": float32 [size, size, 3] in [-1, 1],
-    "caption": str, "key": the picture, how it is cut and whether it is mirrored, "position": p}. Every round of
-    `num_images` items shows each picture once.
+    "caption": str, "key": the picture's name, a hash of its pixels as they are here, whether mirrored, "position": p}.
+    Every round of `num_images` items shows each picture once.
     """
 
     templates: tuple[str, ...] = TEMPLATES
@@ -67,13 +67,15 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
             raise UserError(f"interpolation {interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
         self.image_paths: list[Path] = []
         self.images: list[np.ndarray] = []
-        for path in find_images(data_root):
+        paths, left_out = list_images(data_root)
+        for path in paths:
             try:
                 image = open_image(path)
             except UserError as error:
                 if not skip_bad_images:
                     raise UserError(f"{error}, or go on without it: --skip_bad_images") from error
-                print(f"left out: {error}", file=sys.stderr)
+                say_once(f"left out: {error}")
+                left_out.append(path.name)
                 continue
             if center_crop:
                 image = ImageOps.fit(image, (min(image.size),) * 2)
@@ -84,11 +86,13 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         if not self.images:
             raise UserError(f"{data_root}: none of its pictures can be read")
         self.num_images = len(self.images)
+        self.summary = describe_images(data_root, self.num_images, left_out)
         if per_image_tokens and self.num_images > len(PER_IMAGE_TOKENS):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
         self.repeats, self.flip_p, self.seed = repeats, flip_p, f"{seed}/{set}"
-        self.shape = f"{size}{' cropped' * center_crop}"
+        self.keys = [f"{path}|{hashlib.sha256(image.tobytes()).hexdigest()}|{image.shape}"
+                     for path, image in zip(self.image_paths, self.images, strict=True)]
         self.per_image_tokens, self.mixing_prob = per_image_tokens, mixing_prob
         self.templates = tuple(templates or self.templates)
         if wrong := [t for t in self.templates if t.count("{}") != 1]:
@@ -111,6 +115,6 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         return {
             "image": torch.from_numpy((pixels / 127.5 - 1.0).astype(np.float32)),
             "caption": caption,
-            "key": f"{self.image_paths[index]}|{self.shape}{'|mirrored' * flipped}",
+            "key": self.keys[index] + "|mirrored" * flipped,
             "position": position,
         }

@@ -14,6 +14,7 @@ from torch import nn
 from ldm.errors import UserError
 from ldm.filetypes import shown
 from ldm.serialization import FLOATS, read_tensors, write_tensors
+from ldm.util import quoted
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.modules import BERTEmbedder
@@ -171,7 +172,7 @@ class EmbeddingManager(nn.Module):
                 if end > len(tokens) and t not in (tokenizer.pad_token_id, tokenizer.sep_token_id)]
         if lost:
             warnings.warn(f"the learned words take several tokens each and push others out; cut: "
-                          f"{tokenizer.decode(lost)!r}", stacklevel=2)
+                          f"{quoted(tokenizer.decode(lost))}", stacklevel=2)
 
     def embedding_parameters(self) -> Iterator[nn.Parameter]:
         """The vectors of all placeholders, each [n, dim]: what training changes."""
@@ -233,13 +234,30 @@ class EmbeddingManager(nn.Module):
         self.max_vectors_per_token = max(len(v) for v in self.string_to_param_dict.values())
         self.progressive_words = False  # a file holds the vectors that were in use
 
+    def placeholders_in(self, prompt: str) -> list[str]:
+        """The placeholders that a prompt uses, as the text encoder reads it."""
+        tokens = set(self.embedder.tokenize(prompt, self.string_to_token_dict)[0].tolist())
+        return [p for p, token in self.string_to_token_dict.items() if int(token) in tokens]
+
     def warn_if_absent(self, prompts: list[str]) -> None:
         """Say so on stderr when a prompt uses none of the placeholders."""
-        tokens = {int(t) for t in self.string_to_token_dict.values()}
         for prompt in dict.fromkeys(prompts):
-            if not tokens & set(self.embedder.tokenize(prompt, self.string_to_token_dict)[0].tolist()):
-                print(f"warning: the prompt {prompt!r} does not contain {' or '.join(self.string_to_token_dict)}; "
-                      "the learned word has no part in it", file=sys.stderr)
+            if not self.placeholders_in(prompt):
+                print(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.string_to_token_dict)};"
+                      " the learned word has no part in it", file=sys.stderr)
+
+    def warn_about(self, prompts: list[str], learned: bool = True) -> None:
+        """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
+        read, no learned word, or placeholders where nothing was learned."""
+        for prompt in dict.fromkeys(prompts):
+            self.embedder.warn_if_unreadable(prompt, self.string_to_token_dict)
+        if learned:
+            self.warn_if_absent(prompts)
+            return
+        words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))
+        for placeholder in dict.fromkeys(p for prompt in prompts for p in self.placeholders_in(prompt)):
+            start = f"{words[placeholder]!r}, the config's initial word" if placeholder in words else "noise"
+            print(f"no --embedding_path: {placeholder} is read as {start}", file=sys.stderr)
 
 
 def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:

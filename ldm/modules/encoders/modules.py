@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +13,7 @@ from transformers import BertTokenizer
 
 from ldm.errors import UserError
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
-from ldm.util import resolve_folder
+from ldm.util import quoted, resolve_folder
 
 if TYPE_CHECKING:
     from ldm.modules.embedding_manager import EmbeddingManager
@@ -37,7 +39,8 @@ class BERTTokenizer:
         for ids in self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]:
             if len(ids) > self.max_length:
                 lost = self.tokenizer.decode(ids[self.max_length - 1 : -1])
-                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: {lost!r}", stacklevel=2)
+                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: {quoted(lost)}",
+                              stacklevel=2)
         return self.tokenizer(texts, truncation=True, max_length=self.max_length, padding="max_length",
                               return_tensors="pt")["input_ids"]
 
@@ -101,3 +104,23 @@ class BERTEmbedder(nn.Module):
     def word_ids(self, word: str) -> list[int]:
         """The token ids of a word, without [CLS] and [SEP]."""
         return self.tknz_fn.ids(word)
+
+    def reads(self, word: str, placeholders: Iterable[str]) -> bool:
+        """Whether a word, in which learned words may stand, has tokens of its own, none the one for all unknown."""
+        return self.tknz_fn.unknown_id not in self.tknz_fn.ids(word)
+
+    def warn_if_unreadable(self, prompt: str, placeholders: Iterable[str] = ()) -> None:
+        """Say so on stderr when a prompt has words that are all one to the text encoder, since it knows none of
+        them."""
+        words = prompt.split()[: self.transformer.max_seq_len]  # what is cut off matters to nobody
+        unknown = [w for w in dict.fromkeys(words) if not self.reads(w, placeholders)]
+        if unknown:
+            named = ", ".join(quoted(w, 30) for w in unknown[:10]) + f" and {len(unknown) - 10} more" * (
+                len(unknown) > 10)
+            print(f"warning: the text encoder cannot read {named} in {quoted(prompt)}; it draws the same for any other "
+                  f"word that it does not know; {self.remedy(unknown)}", file=sys.stderr)
+
+    def remedy(self, unknown: list[str]) -> str:
+        """What to do about words that cannot be read."""
+        letters = any(c.isalpha() and not c.isascii() for c in "".join(unknown))
+        return "take English words" + ", or txt2img_v2.py, which reads other languages" * letters
