@@ -164,8 +164,8 @@ def load_aligner(path: str | Path) -> Aligner:
         aligner = Aligner(**_renamed(content, "aligner"))
         weights = unpack_weights(_renamed(content, "state_dict"))
         aligner.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    except (KeyError, TypeError, RuntimeError, AttributeError):
-        raise UserError(f"{path}: not an aligner; improvement/v2/train_aligner.py writes them") from None
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise UserError(f"{path}: not an aligner; improvement/v2/train_aligner.py writes them") from error
     return aligner
 
 
