@@ -136,6 +136,8 @@ FAMILIES: dict[str, Callable[[bytes, str, str], bytes]] = {
     "memo": lambda live, m, n: live + b"q\x07" + b"0h\x07" + STATE + b"bh\x07" + SHELL + b"\x85R\x86",
     "memoized later": lambda live, m, n: live + b"\x94" + b"0h\x00" + STATE + b"b",
     "persistent module": lambda live, m, n: b"(" + text("module") + live + text(f"{MARKER}.py") + text("x") + b"tQ",
+    "a module of another source": lambda live, m, n: b"(" + text("module") + live + b"N" + pairs(
+        text("__name__"), text(MARKER), text("dump_patches"), b"\x88") + b"\x86b" + text("x") + text("y") + b"tQ",
     "persistent text": lambda live, m, n: f"P{m}.{n}\n".encode(),
     "persistent storage of that class": lambda live, m, n: storage(kind=live, view=VIEW),
     "persistent storage, then build": lambda live, m, n: storage(view=VIEW) + STATE + b"b",
