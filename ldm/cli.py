@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ldm import interrupt
 from ldm.errors import UserError
 from ldm.util import accepted_parameters, get_obj_from_str, merge_configs
 
@@ -67,6 +68,7 @@ def run_command(main: Callable[[], None]) -> None:
     """Call main; a UserError becomes one line on stderr and exit status 2. With --debug the traceback is shown."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.showwarning = lambda message, *args, **kwargs: print(f"warning: {message}", file=sys.stderr)
+    interrupt.running = True
     try:
         main()
     except UserError as error:
@@ -82,6 +84,8 @@ def run_command(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    finally:
+        interrupt.running = False
 
 
 def on_off(text: str) -> bool:
@@ -93,8 +97,8 @@ def on_off(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool, help: str) -> None:
-    """Add a flag that stands alone or takes true or false."""
+def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool | None, help: str) -> None:
+    """Add a flag that stands alone or takes true or false. A default of None tells that nobody gave the flag."""
     parser.add_argument(*names, type=on_off, const=True, nargs="?", default=default, metavar="true|false", help=help)
 
 
@@ -151,7 +155,7 @@ def quiet_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
                     ".*smaller than the logging interval.*", ".*was not set, defaulting.*",
-                    ".*dataloader is not resumable.*"):
+                    ".*dataloader is not resumable.*", ".*have no logger configured.*"):
         warnings.filterwarnings("ignore", message)
 
 
