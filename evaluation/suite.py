@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 import train_new
 from evaluation.measures import JUDGE, background, both_right, ranks
+from ldm.cli import count, guidance
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import find_images, to_images
 from ldm.errors import UserError
@@ -36,6 +37,8 @@ class Suite:
         files and concepts that are not there."""
         self.opt, self.variant = opt, variant
         check_files(opt.ckpt_path, opt.config)
+        if not opt.data_root.is_dir():
+            raise UserError(f"--data_root {opt.data_root}: no such folder")
         self.concepts: list[dict[str, Any]] = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
         self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
         self.by_slug = {c["slug"]: c for c in self.concepts}
@@ -52,8 +55,6 @@ class Suite:
     def held_out_folders(self) -> list[Path]:
         """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for."""
         root = self.opt.data_root
-        if not root.is_dir():
-            raise UserError(f"--data_root {root}: no such folder")
         folders = {f.name: f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")}
         if not folders:
             raise UserError(f"{root}: no folder here is named like a held-out concept")
@@ -129,8 +130,8 @@ def suite_flags(parser: argparse.ArgumentParser, out: str) -> argparse.ArgumentP
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
                         "are there are not learned again")
     parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
-    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    parser.add_argument("--ddim_steps", type=count, default=20, help="steps of DPM-Solver++")
+    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
     parser.add_argument("--init_word", help="start all words from this one; default: the kind that each concept is of")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     add_model_flags(parser, without=["--embedding_path"])

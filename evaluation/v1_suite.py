@@ -38,9 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     base, v1 = Suite(opt), Suite(opt, "v1")
+    folders = base.held_out_folders()
     ordinary, other_noise = (base.judge.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
     differences: dict[str, list[float]] = {}
-    for folder in tqdm(base.held_out_folders(), desc="held-out concepts"):
+    for folder in tqdm(folders, desc="held-out concepts"):
         concept, training = base.by_slug[folder.name], open_images(folder)
         base.model.embedding_manager.load(base.learn(folder))
         without = base.measure("*", concept, training, PLAIN)

@@ -29,7 +29,7 @@ class TextualInversion(pl.LightningModule):
         self.model.embedding_manager.progressive_counter = self.global_step
         loss, parts = self.model.shared_step(batch)
         if not torch.isfinite(loss):
-            raise UserError(f"the loss is {float(loss)} at step {self.global_step}; what was saved before "
+            raise UserError(f"the loss is {float(loss.detach())} at step {self.global_step}; what was saved before "
                             "is kept. Lower model.base_learning_rate, or train in float32")
         size = len(batch[self.model.cond_stage_key])
         self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=size)

@@ -1,4 +1,7 @@
-"""Loading by name: targets, parameters, configs and checkpoints, good and bad."""
+"""From files to a model: checkpoints, configs and variants, good and bad."""
+
+import argparse
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,57 +10,7 @@ from omegaconf import OmegaConf
 import load
 from ldm.errors import UserError
 from ldm.serialization import write_tensors
-from tests.conftest import GOLDEN, ROOT
-
-PUBLISHED_TARGETS = (
-    "ldm.models.diffusion.ddpm.LatentDiffusion", "ldm.modules.diffusionmodules.openaimodel.UNetModel",
-    "ldm.models.autoencoder.AutoencoderKL", "ldm.modules.encoders.modules.BERTEmbedder",
-    "ldm.modules.embedding_manager.EmbeddingManager", "ldm.data.personalized.PersonalizedBase",
-    "ldm.data.personalized_style.PersonalizedBase", "torch.nn.Identity", "main.DataModuleFromConfig",
-    "main.ImageLogger")
-
-
-@pytest.mark.parametrize("target", PUBLISHED_TARGETS)
-def test_published_targets_resolve(target):
-    assert isinstance(load.get_obj_from_str(target), type)
-
-
-@pytest.mark.parametrize("target", ["nowhere.Thing", "torch.nn.Thing", "Thing", ""])
-def test_other_targets_are_refused(target):
-    with pytest.raises(UserError, match="cannot be loaded"):
-        load.get_obj_from_str(target)
-
-
-def test_parameters_without_a_meaning_are_named_in_one_warning():
-    config = {"target": "ldm.data.data_module.DataModuleFromConfig",
-              "params": {"batch_size": 3, "wrap": False, "colour": 1}}
-    with pytest.warns(UserWarning, match="colour, wrap") as warned:
-        assert load.instantiate_from_config(config).batch_size == 3
-    assert len(warned) == 1
-
-
-def test_keyword_arguments_go_over_the_config():
-    config = OmegaConf.create({"target": "torch.nn.Linear", "params": {"in_features": 2, "out_features": 3}})
-    assert load.instantiate_from_config(config, out_features=5).weight.shape == (5, 2)
-
-
-def test_missing_target_and_missing_arguments():
-    with pytest.raises(UserError, match="no `target:`"):
-        load.instantiate_from_config({"params": {}})
-    with pytest.raises(UserError, match="Linear.*out_features"):
-        load.instantiate_from_config({"target": "torch.nn.Linear", "params": {"in_features": 2}})
-
-
-def test_configs(tmp_path):
-    (tmp_path / "a.yaml").write_text("x: 1\ny: {z: 2}")
-    (tmp_path / "b.yaml").write_text("y: {z: 3, w: '*'}")
-    merged = load.load_config(tmp_path / "a.yaml", tmp_path / "b.yaml")
-    assert OmegaConf.to_container(merged) == {"x": 1, "y": {"z": 3, "w": "*"}}
-    (tmp_path / "bad.yaml").write_text("x: [1\ny: *")
-    (tmp_path / "list.yaml").write_text("- 1")
-    for name in ("bad.yaml", "list.yaml", "none.yaml"):
-        with pytest.raises(UserError, match=name):
-            load.load_config(tmp_path / name)
+from tests.conftest import EMBEDDING, EMOJI, GOLDEN, ROOT
 
 
 def test_a_model_and_its_checkpoint(shared_small_model):
@@ -122,3 +75,74 @@ def test_averaged_weights_come_from_the_checkpoint_or_from_the_weights(tmp_path)
 def test_verbose_says_what_was_loaded(capsys):
     load.load_model_from_config(load.load_config(GOLDEN / "config.yaml"), GOLDEN / "model.ckpt", verbose=True)
     assert "weights loaded" in capsys.readouterr().err
+
+
+def test_the_config_of_a_checkpoint(tmp_path):
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    assert load.config_beside(tmp_path / "model.ckpt") is None
+    assert load.find_config(tmp_path / "model.ckpt") == load.PUBLISHED_CONFIG
+    (tmp_path / "config.yaml").write_text("x: 1")
+    assert load.config_beside(tmp_path / "model.ckpt") == tmp_path / "config.yaml"
+    assert load.find_config(tmp_path / "model.ckpt") == tmp_path / "config.yaml"
+    assert load.find_config(tmp_path / "model.ckpt", "other.yaml") == Path("other.yaml"), "what is given goes first"
+    assert load.model_config(tmp_path / "model.ckpt") == {"x": 1}
+
+
+def test_files_are_looked_for_before_anything_slow(tmp_path):
+    good = tmp_path / "good.pt"
+    good.write_text("")
+    load.check_files(None, good, str(good), [good, None, [str(good)]], [])
+    for missing in ("none.pt", tmp_path / "none.pt", [good, "none.pt"], [[Path("none.pt")]], ""):
+        with pytest.raises(UserError, match=r"(none\.pt)?: no such file"):
+            load.check_files(good, missing)
+    with pytest.raises(UserError, match="no such file"):
+        load.check_files(tmp_path)  # a folder is no file
+
+
+@pytest.mark.parametrize("variant, changed", [
+    ("v1", {"model": "improvement.v1.post_BERT.PostBERTDiffusion",
+            "embedding_manager": "improvement.v1.post_BERT.PostBERTManager"}),
+    ("v2", {"cond_stage_model": "improvement.v2.pre_BERT.AlignedEmbedder"})])
+def test_a_variant_changes_the_parts_it_is_made_of_and_nothing_else(emoji_model, v2_model, variant, changed):
+    assert set(load.VARIANTS) == {"v1", "v2"}
+    model = v2_model if variant == "v2" else load.load_model_from_config(load.model_config(EMOJI, variant="v1"), EMOJI)
+    for name in ("model", "embedding_manager", "cond_stage_model", "first_stage_model"):
+        parts = [m if name == "model" else getattr(m, name) for m in (model, emoji_model)]
+        own, base = (type(part) for part in parts)
+        assert own is (load.get_obj_from_str(changed[name]) if name in changed else base), name
+    ours = dict(model.named_parameters())
+    for name, parameter in emoji_model.named_parameters():
+        assert torch.equal(ours[name], parameter), name
+    assert model.guidance_scale == emoji_model.guidance_scale and model.image_size == emoji_model.image_size
+
+
+def test_the_model_that_the_flags_name(emoji_model):
+    parser = argparse.ArgumentParser()
+    load.add_model_flags(parser)
+    opt = parser.parse_args([])
+    assert Path(opt.ckpt_path).resolve() == load.EMBEDDED_MODEL and opt.variant is opt.gpus is opt.config is None
+    opt = parser.parse_args(["--embedding_path", str(EMBEDDING), "--ckpt_path", str(EMOJI)])
+    model = load.load_model(opt)
+    assert not torch.equal(model.embedding_manager.string_to_param_dict["*"],
+                           emoji_model.embedding_manager.string_to_param_dict["*"])
+    assert not model.training and model.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_commands_take_the_flags_they_need():
+    def flags(*names, **options):
+        parser = argparse.ArgumentParser()
+        load.add_model_flags(parser, *names, **options)
+        return {a.option_strings[0] for a in parser._actions} - {"-h"}
+
+    assert flags() == set(load.MODEL_FLAGS) and flags("--config") == {"--config", "--trust_targets"}
+    assert flags(without=["--gpus", "--variant"]) == set(load.MODEL_FLAGS) - {"--gpus", "--variant"}
+
+
+def test_a_config_without_a_model_and_a_file_without_weights(tmp_path):
+    with pytest.raises(UserError, match="no `model:`"):
+        load.meta_model(OmegaConf.create({"data": {}}))
+    torch.save({"note": "x", "epoch": 3}, tmp_path / "none.ckpt")
+    with pytest.raises(UserError, match="none.ckpt: holds no weights .keys: note, epoch"):
+        load.read_state_dict(tmp_path / "none.ckpt")
+    torch.save({"w": torch.ones(2), "epoch": 3}, tmp_path / "bare.ckpt")
+    assert list(load.read_state_dict(tmp_path / "bare.ckpt")) == ["w"], "a file that is itself a state dict"

@@ -1,9 +1,7 @@
 """Grids of pictures: when they are written, what they hold, and that training does not notice."""
 
 import torch
-from PIL import Image
 
-from ldm.data.pictures import save_grid, to_image
 from make_log_new import ImageLogger
 
 
@@ -20,7 +18,8 @@ class Module(torch.nn.Module):
 
 
 class Trainer:
-    is_global_zero, loggers = True, []
+    is_global_zero = True
+    loggers: list = []
 
     def __init__(self, folder):
         self.default_root_dir, self.global_step = folder, 0
@@ -49,12 +48,3 @@ def test_once_a_step_and_early_steps_on_demand(tmp_path):
 
 def test_disabled(tmp_path):
     assert logged_steps(ImageLogger(disabled=True), Trainer(tmp_path), 5) == []
-
-
-def test_a_grid_holds_the_pictures(tmp_path):
-    pictures = torch.stack([torch.full((3, 8, 8), v) for v in (-1.0, 0.0, 1.0, 5.0)])
-    save_grid(pictures, tmp_path / "grid.png", columns=2)
-    image = Image.open(tmp_path / "grid.png")
-    assert image.size == (22, 22)
-    assert [image.getpixel(p)[0] for p in ((5, 5), (15, 5), (5, 15), (15, 15))] == [0, 128, 255, 255]
-    assert to_image(pictures[0]).size == (8, 8)

@@ -36,6 +36,7 @@ def learned(folder) -> torch.Tensor:
     return read_embeddings(folder / "checkpoints" / "embeddings.pt")["*"]
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme(tmp_path):
     result = run_script("train_new.py", "--base", "configs/emoji/finetune.yaml", "-t", "--actual_resume", EMOJI,
                         "--name", "NAME", "--gpus", "0", "--data_root", DATA, "--init_word", "bird",
@@ -54,7 +55,7 @@ def test_the_command_of_the_readme(tmp_path):
     assert sum(p.stat().st_size for p in (folder / "checkpoints").iterdir()) < 100_000, "kilobytes, not gigabytes"
     for step in (0, 3, 4):
         for name in ("inputs", "reconstruction", "samples", "samples_scaled"):
-            assert Image.open(folder / "images" / "train" / f"{name}_gs-{step:06}.png").size[0] > 64
+            assert Image.open(folder / "images" / "train" / f"{name}_gs-{step:06}.png").size == (134, 68), "two"
     assert list((folder / "tensorboard").glob("events*"))
     (project,) = (folder / "configs").glob("*-project.yaml")
     config = OmegaConf.load(project)
@@ -64,6 +65,7 @@ def test_the_command_of_the_readme(tmp_path):
     assert list(words.placeholder_strings) == ["*"] and list(words.initializer_words) == ["bird"]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_on_the_pictures(tmp_path, emoji_model):
     """The learned word explains the pictures better than the word it started from, on draws neither has seen."""
     from ldm.data.personalized import PersonalizedBase
@@ -91,6 +93,7 @@ def test_training_lowers_the_loss_on_the_pictures(tmp_path, emoji_model):
     assert after < 0.98 * before, (before, after)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run_main(train_new.main, *flags(whole), "-t", *QUICK, "lightning.trainer.max_steps=14").status == 0
@@ -102,6 +105,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     assert not torch.equal(first, learned(only_run(parts)))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_saved_and_goes_on(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     command = [sys.executable, "train_new.py", *map(str, flags(parts)), "-t", *QUICK, "lightning.trainer.max_steps=400"]
@@ -135,15 +139,15 @@ def test_several_vectors_several_words_and_another_placeholder(tmp_path):
 
 def test_without_train_nothing_is_learned(tmp_path):
     result = run_main(train_new.main, *flags(tmp_path))
-    assert result.status == 0 and "parameters to learn" in result.err
-    assert not glob.glob(f"{tmp_path}/*/checkpoints/*")
+    assert result.status == 0 and "192 parameters to learn" in result.err
+    assert not list(tmp_path.rglob("*.pt")) and not list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize("scale_lr, rate", [("true", "0.016"), ("false", "0.002")])
 def test_learning_rate(tmp_path, scale_lr, rate):
     result = run_main(train_new.main, *flags(tmp_path, scale_lr=scale_lr), "data.params.batch_size=8",
                       "model.base_learning_rate=0.002")
-    assert f"learning rate {rate}," in result.err
+    assert result.status == 0 and f"learning rate {rate}," in result.err
 
 
 @pytest.mark.parametrize("changes, extra, words", [
@@ -192,7 +196,7 @@ def test_bad_pictures_are_named_and_left_out_on_demand(tmp_path):
     assert_one_line_error(run_main(train_new.main, *flags(tmp_path / "logs", data_root=data)), "bad.jpg",
                           "--skip_bad_images")
     result = run_main(train_new.main, *flags(tmp_path / "logs", data_root=data), "--skip_bad_images")
-    assert result.status == 0 and "bad.jpg" in result.out + result.err
+    assert result.status == 0 and f"left out: {data / 'bad.jpg'}: not a readable picture" in result.err
 
 
 def test_help_says_what_every_flag_is_for():

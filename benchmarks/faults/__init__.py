@@ -1,1 +1,1 @@
-"""Faults, looked for: each module tries one kind of bad luck or bad input many times."""
+"""Trials of all that goes wrong for people: killed runs, full disks, files from strangers, odd flags, odd pictures."""

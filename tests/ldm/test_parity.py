@@ -1,4 +1,7 @@
-"""The figures that the published code computed, within 1e-4 of their magnitude in float32."""
+"""The figures that the published code computed, within 1e-5 of their magnitude in float32.
+
+The worst of them here is 3.2e-6 off, the logarithm in the schedule; of what the networks compute, 1.9e-6, the gradient.
+"""
 
 import pytest
 import torch

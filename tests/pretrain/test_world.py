@@ -8,7 +8,7 @@ import pytest
 from pretrain import world
 
 pytestmark = pytest.mark.skipif(not (world.FONT.exists() and world.EMOJI_TEST.exists()),
-                                reason="fonts-noto-color-emoji, unicode-cldr-core or unicode-data is not installed")
+                                reason="apt install fonts-noto-color-emoji unicode-cldr-core unicode-data")
 
 
 def test_concepts():

@@ -1,4 +1,4 @@
-"""Pictures as people have them, and the order in which training sees them."""
+"""Pictures of a thing with prompts: what an item is, and the order of items."""
 
 import numpy as np
 import pytest
@@ -6,47 +6,9 @@ import torch
 from PIL import Image
 
 from ldm.data import personalized, personalized_style
-from ldm.data.data_module import DataModuleFromConfig, PositionSampler
 from ldm.data.personalized import PersonalizedBase
-from ldm.data.pictures import open_image
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for i in range(3):
-        Image.new("RGB", (40, 30), (80 * i, 0, 0)).save(tmp_path / f"{i}.png")
-    return tmp_path
-
-
-def test_phone_pictures_come_out_upright(tmp_path):
-    stored = Image.new("RGB", (40, 20), "black")
-    stored.paste("white", (0, 0, 10, 20))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn clockwise by a quarter
-    stored.save(tmp_path / "phone.jpg", exif=exif, quality=95)
-    image = open_image(tmp_path / "phone.jpg")
-    assert image.size == (20, 40)
-    assert image.getpixel((10, 2))[0] > 200 > 50 > image.getpixel((10, 37))[0]
-
-
-@pytest.mark.parametrize("mode, colour, expected", [
-    ("RGBA", (255, 0, 0, 0), (255, 255, 255)), ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
-    ("LA", (0, 0), (255, 255, 255)), ("L", 100, (100, 100, 100)), ("I;16", 25700, (100, 100, 100)),
-    ("1", 1, (255, 255, 255))])
-def test_png_modes_become_rgb(tmp_path, mode, colour, expected):
-    Image.new(mode, (4, 4), colour).save(tmp_path / "picture.png")
-    image = open_image(tmp_path / "picture.png")
-    assert image.mode == "RGB" and image.getpixel((1, 1)) == expected
-
-
-def test_palette_with_transparency_and_cmyk(tmp_path):
-    Image.new("P", (4, 4), 0).save(tmp_path / "p.png", transparency=0)
-    assert open_image(tmp_path / "p.png").getpixel((1, 1)) == (255, 255, 255)
-    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "c.jpg", quality=95)
-    red, green, blue = open_image(tmp_path / "c.jpg").getpixel((1, 1))
-    assert red > 200 and green < 60 and blue < 60
 
 
 def test_items(folder):
@@ -113,37 +75,6 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match="b.png: not a readable picture"):
         PersonalizedBase(tmp_path)
     assert PersonalizedBase(tmp_path, skip_bad_images=True).num_images == 1
-
-
-class At:
-    """A trainer at some step."""
-
-    accumulate_grad_batches = 1
-
-    def __init__(self, global_step=0, global_rank=0, world_size=1):
-        self.global_step, self.global_rank, self.world_size = global_step, global_rank, world_size
-
-
-def test_positions_go_on_where_training_stands():
-    whole = list(PositionSampler(At(0), 20, 4)) + list(PositionSampler(At(5), 20, 4))
-    assert whole == list(range(40))
-    assert list(PositionSampler(At(3), 20, 4)) == list(range(12, 20))
-    assert list(PositionSampler(At(8), 20, 4)) == list(range(32, 40))
-
-
-def test_positions_are_dealt_to_processes():
-    first, second = (list(PositionSampler(At(1, rank, 2), 16, 2)) for rank in (0, 1))
-    assert first == [4, 6, 8, 10, 12, 14] and second == [5, 7, 9, 11, 13, 15]
-
-
-def test_data_module(folder):
-    target = {"target": "ldm.data.personalized.PersonalizedBase", "params": {"data_root": str(folder), "size": 8}}
-    data = DataModuleFromConfig(2, train=target, validation=target)
-    data.setup()
-    data.trainer = At()
-    batch = next(iter(data.train_dataloader()))
-    assert batch["image"].shape == (2, 8, 8, 3) and batch["position"].tolist() == [0, 1]
-    assert len(data.val_dataloader()) == 150 and data.test_dataloader() == []
 
 
 def test_templates_of_the_config(folder):

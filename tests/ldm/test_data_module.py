@@ -1,0 +1,34 @@
+"""The order in which training sees the pictures."""
+
+from ldm.data.data_module import DataModuleFromConfig, PositionSampler
+
+
+class At:
+    """A trainer at some step."""
+
+    accumulate_grad_batches = 1
+
+    def __init__(self, global_step=0, global_rank=0, world_size=1):
+        self.global_step, self.global_rank, self.world_size = global_step, global_rank, world_size
+
+
+def test_positions_go_on_where_training_stands():
+    whole = list(PositionSampler(At(0), 20, 4)) + list(PositionSampler(At(5), 20, 4))
+    assert whole == list(range(40))
+    assert list(PositionSampler(At(3), 20, 4)) == list(range(12, 20))
+    assert list(PositionSampler(At(8), 20, 4)) == list(range(32, 40))
+
+
+def test_positions_are_dealt_to_processes():
+    first, second = (list(PositionSampler(At(1, rank, 2), 16, 2)) for rank in (0, 1))
+    assert first == [4, 6, 8, 10, 12, 14] and second == [5, 7, 9, 11, 13, 15]
+
+
+def test_data_module(folder):
+    target = {"target": "ldm.data.personalized.PersonalizedBase", "params": {"data_root": str(folder), "size": 8}}
+    data = DataModuleFromConfig(2, train=target, validation=target)
+    data.setup()
+    data.trainer = At()
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (2, 8, 8, 3) and batch["position"].tolist() == [0, 1]
+    assert len(data.val_dataloader()) == 150 and data.test_dataloader() == []
