@@ -5,7 +5,6 @@ the prompt, or is refused in one line."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import io
@@ -13,17 +12,19 @@ import os
 import pickle
 import random
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ldm.cli import CommandParser, count, natural, one_line, run_command
 from ldm.errors import UserError
 
+COUNT = 400  # picture files; a quarter as many prompts
 SIDE = 32
 LIMIT = 60  # seconds for a trial
 
@@ -79,7 +80,8 @@ def good_files() -> Iterator[tuple[str, bytes, np.ndarray, int]]:
             ("a.tif", "TIFF", {}, 0), ("a.tiff", "TIFF", {"compression": "tiff_lzw"}, 0),
             ("deflate.tif", "TIFF", {"compression": "tiff_adobe_deflate"}, 0), ("a.ppm", "PPM", {}, 0),
             ("a.tga", "TGA", {}, 0), ("a.pcx", "PCX", {}, 0), ("a.sgi", "SGI", {}, 0), ("a.qoi", "QOI", {}, 0),
-            ("a.jp2", "JPEG2000", {}, 0), ("a.avif", "AVIF", {"quality": 95}, 20), ("a.heic", "HEIF", {"quality": 95}, 20)):
+            ("a.jp2", "JPEG2000", {}, 0), ("a.avif", "AVIF", {"quality": 95}, 20),
+            ("a.heic", "HEIF", {"quality": 95}, 20)):
         with contextlib.suppress(KeyError, OSError, ValueError):  # a codec that this Pillow does not write
             yield name, encoded(rgb, file_format, **options), pixels, off
     for mode in ("RGBA", "YCbCr", "LAB", "CMYK"):
@@ -90,7 +92,7 @@ def good_files() -> Iterator[tuple[str, bytes, np.ndarray, int]]:
             assert image is not None
         else:
             image = rgb.convert(mode)
-        yield f"{mode}.tif", encoded(image, "TIFF"), pixels, 8
+        yield f"{mode}.tif", encoded(image, "TIFF"), pixels, 25
     yield "cmyk.jpg", encoded(rgb.convert("CMYK"), "JPEG", quality=95), pixels, 25
     yield "cmyk-icc.jpg", encoded(rgb.convert("CMYK"), "JPEG", quality=95, icc_profile=b"no profile"), pixels, 25
     yield "palette.png", encoded(rgb.quantize(256), "PNG"), pixels, 40
@@ -157,12 +159,12 @@ def damaged(rng: random.Random, content: bytes) -> tuple[str, bytes]:
     return kind, bytes(data)
 
 
-def picture_trials(rng: random.Random, count: int) -> Iterator[tuple[str, str, bytes, np.ndarray | None, int]]:
-    """(what it is, name, content, the pixels it must come to if any, how far off) of at least count files."""
+def picture_trials(rng: random.Random, files: int) -> Iterator[tuple[str, str, bytes, np.ndarray | None, int]]:
+    """(what it is, name, content, the pixels it must come to if any, how far off) of at least so many files."""
     good, bad = list(good_files()), list(bad_files())
     yield from (("good", *file) for file in good)
     yield from (("bad", name, content, None, 0) for name, content in bad)
-    for _ in range(count - len(good) - len(bad)):
+    for _ in range(files - len(good) - len(bad)):
         name, content, pixels, off = rng.choice(good)
         kind, content = damaged(rng, content)
         yield kind, name, content, pixels, off
@@ -179,10 +181,8 @@ def read_picture(kind: str, name: str, content: bytes, pixels: np.ndarray | None
             try:
                 data = PersonalizedBase(folder, flip_p=0.0)
             except UserError as error:
-                text = str(error)
-                # a name's line break is the one that the command line takes out
-                lines = text.replace(name, "").splitlines()
-                return "" if kind != "good" and len(lines) == 1 else f"refused: {text}"
+                line = one_line(error)  # as the command line prints it
+                return "" if kind != "good" and line and len(line.splitlines()) == 1 else f"refused: {error}"
         image = data.images[0]
         if "Traceback" in said.getvalue() or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             return f"not RGB, or a traceback: {image.dtype} {image.shape} {said.getvalue()}"
@@ -204,24 +204,25 @@ PROMPTS = [
     "-", "--", "<mask>", "[MASK]", "[PAD][CLS][SEP]", "[UNK]", "😀", "👩‍👩‍👧‍👦 *", "빨간 사과", "* 사진",
     "日本の*", "مرحبا *", "\u202etxet", "שלום", "é" * 300, "\u0301" * 100, "𐌰" * 70, "ﬁ", "Ａ＊", "\ufeff*", "\u200b",
     "\u2028\u2029", "\x85", "\ufffd", "\udcff", "a\ud800", "x" * 100_000, "a " * 50_000, "사과 " * 10_000, "\U0010ffff",
-    "'", '"', "''\"\"", "a, Seed: 7", "Negative prompt: x", "|", ";", "&", "#", "\x7f", "A" * 255, "ß" * 128, "NaN", "None",
-    "a * and a *", "SKS", "\\", "\\\\u0041", "%00", "&#x2a;", "a/b/c", "a:b", "*.png", "?", "con.png", "\b\b\b", "\f\v",
+    "'", '"', "''\"\"", "a, Seed: 7", "Negative prompt: x", "|", ";", "&", "#", "\x7f", "A" * 255, "ß" * 128, "NaN",
+    "None", "a * and a *", "SKS", "\\", "\\\\u0041", "%00", "&#x2a;", "a/b/c", "a:b", "*.png", "?", "con.png", "\b\b",
+    "\f\v",
 ]
-ALPHABETS = ("abc *", "\x00\x01\x1f\x7f\x85", "🍎😀👩\u200d❤\ufe0f", "가나다 사과*", "\u202a\u202e\u2066אבج", "%s{}\\/.$`'\"",
-             "\n\r\t\u2028 ", "éàü\u0301\u0300", "\ud800\udcff a", "𐌰𝔸𓀀", "[]<>CLSPAD", ",: StepsSeed\n")
+ALPHABETS = ("abc *", "\x00\x01\x1f\x7f\x85", "🍎😀👩\u200d❤\ufe0f", "가나다 사과*", "\u202a\u202e\u2066אבج",
+             "%s{}\\/.$`'\"", "\n\r\t\u2028 ", "éàü\u0301\u0300", "\ud800\udcff a", "𐌰𝔸𓀀", "[]<>CLSPAD",
+             ",: StepsSeed\n")
 
 
-def prompts(rng: random.Random, count: int) -> Iterator[str]:
+def prompts(rng: random.Random, most: int) -> Iterator[str]:
     """PROMPTS, then others of letters that do not go together."""
-    yield from PROMPTS[:count]
-    for _ in range(count - len(PROMPTS)):
+    yield from PROMPTS[:most]
+    for _ in range(most - len(PROMPTS)):
         letters = "".join(rng.sample(ALPHABETS, rng.randint(1, 3)))
         yield "".join(rng.choices(letters, k=rng.choice((1, 3, 20, 200))))
 
 
 def draw_prompt(prompt: str, script: str = "txt2img") -> str:
     """Draw a prompt by the command's main; "" or what went wrong."""
-    from ldm.cli import run_command
     from ldm.parameters import picture_parameters
 
     command = importlib.import_module(script)
@@ -246,38 +247,38 @@ def draw_prompt(prompt: str, script: str = "txt2img") -> str:
         return "" if found.prompt == prompt and found.settings["Seed"] == "42" else f"says {found}"
 
 
-def run(seed: int, count: int) -> tuple[int, int, list[str]]:
-    """(how many of how many trials were good, the failures in words) of count files and count / 4 prompts."""
+def run(seed: int, files: int) -> tuple[int, int, list[str]]:
+    """(how many of how many trials were good, the failures in words) of so many files and a quarter as many prompts."""
     for module in ("txt2img", "ldm.data.personalized", "ldm.models.diffusion.ddpm", "ldm.generate"):
         importlib.import_module(module)  # once, before the forks
     with contextlib.suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
     failures, total = [], 0
     rng = random.Random(seed)
-    for kind, name, content, pixels, off in picture_trials(rng, count):
-        verdict = in_child(lambda file=(kind, name, content, pixels, off): read_picture(*file))
+    for kind, name, content, pixels, off in picture_trials(rng, files):
+        verdict = in_child(partial(read_picture, kind, name, content, pixels, off))
         total += 1
         if verdict:
             failures.append(f"{kind} {name!r}: {verdict}")
-    for prompt in prompts(rng, count // 4):
+    for prompt in prompts(rng, files // 4):
         for script in ("txt2img", "txt2img_v2")[: 1 + (total % 4 == 0)]:
-            verdict = in_child(lambda text=prompt, command=script: draw_prompt(text, command))
+            verdict = in_child(partial(draw_prompt, prompt, script))
             total += 1
             if verdict:
                 failures.append(f"{script} {ascii(prompt)[:80]}: {verdict}")
     return total - len(failures), total, failures
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print how many trials were good, and what went wrong in the others."""
-    parser = argparse.ArgumentParser(description="Read odd pictures, draw odd prompts.")
-    parser.add_argument("--count", type=int, default=400, help="picture files; a quarter as many prompts")
-    parser.add_argument("--seed", type=int, default=0)
-    opt = parser.parse_args()
+    parser = CommandParser(description="Read odd pictures, draw odd prompts.")
+    parser.add_argument("--count", type=count, default=COUNT, help="picture files; a quarter as many prompts")
+    parser.add_argument("--seed", type=natural, default=0, help="of what is drawn at random")
+    opt = parser.parse_args(arguments)
     good, total, failures = run(opt.seed, opt.count)
     print(f"pictures: {good} of {total}")
-    print("\n".join(failures), file=sys.stderr)
+    print(*failures, sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
