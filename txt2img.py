@@ -17,14 +17,11 @@ from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_co
 from ldm.errors import UserError
 from ldm.files import file_identity, output_folder
 from ldm.parameters import CHUNK, write_parameters
-from ldm.util import ROOT, resolve_file
+from ldm.util import ROOT, quoted, resolve_file
 from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
-
-
-MOST_SCALE = 1000  # of guidance; pictures are white noise long before
 
 
 def get_parser() -> CommandParser:
@@ -52,6 +49,8 @@ def get_parser() -> CommandParser:
 
 def check_options(opt: argparse.Namespace) -> None:
     """Raises UserError for flags that do not go together and for files that are not there."""
+    if not opt.prompt:  # argparse takes -- away
+        raise UserError("--prompt: no prompt in it; give some text, or '' for an empty one")
     if opt.ddim_eta and (opt.plms or opt.dpm_solver):
         raise UserError("--ddim_eta goes with DDIM only; leave it out or leave --plms and --dpm_solver out")
     check_files(opt.config, opt.ckpt_path, opt.embedding_path)
@@ -137,7 +136,7 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
                               pnginfo=png_info(prompt, settings | {"Seed": seed}))
             pictures.append(images.cpu())
         grid_file = save_numbered(to_image(grid(torch.cat(pictures), opt.n_samples)), outdir, 4, slug(prompt))
-        print(f"{grid_file}: {opt.n_iter * opt.n_samples} pictures of {prompt!r}", file=sys.stderr)
+        print(f"{grid_file}: {opt.n_iter * opt.n_samples} pictures of {quoted(prompt)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ COMMANDS = {
     "pretrain.tokenizer": None,
     "benchmarks.faults.__main__": None,
     "benchmarks.faults.pickles": None,
+    "benchmarks.faults.pictures": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }
