@@ -97,8 +97,8 @@ def check_weights(weights: Mapping[str, Any], expected: Mapping[str, torch.Tenso
     """Raises UserError, one line without the file's name, unless the weights have the names and shapes of `expected`
     (more names do not matter) and are finite real numbers.
 
-    Of a large file only some small tensors are read for that: numbers that are not finite come from a training that went
-    wrong, and then biases and norms have them too; reading gigabytes to be sure would take longer than loading them.
+    Of a large file only some small tensors are read for that: numbers that are not finite come from a training that
+    went wrong, and then biases and norms have them too; to read gigabytes would take longer than to load them.
     """
     def first(names: list[str]) -> str:
         return f"{len(names)} weights {{}} ({', '.join(map(shown, names[:3]))}{', ...' * (len(names) > 3)})"

@@ -1,5 +1,6 @@
 """Files from strangers, at the commands that take them: read well, or refused in one line that says what they are."""
 
+import functools
 import os
 import pickle
 import struct
@@ -17,7 +18,7 @@ import train_new
 import txt2img
 import txt2img_v1
 from benchmarks.faults import mutations, pickles
-from benchmarks.faults.trial import _not_plain
+from benchmarks.faults.trial import not_plain
 from check import check_model
 from improvement.v2.aligner import load_aligner, save_aligner
 from ldm.errors import UserError
@@ -49,7 +50,7 @@ def test_nothing_live_is_reached(tmp_path, monkeypatch, live, form):
         (tmp_path / "file.pt").write_bytes(hostile(form, attack(LIVE[live], *live.rsplit(".", 1))))
         try:
             assert torch.equal(read_embeddings(tmp_path / "file.pt")["*"], torch.tensor([[1.0, 2, 3, 4]])), title
-            assert _not_plain(read_tensors(tmp_path / "file.pt")) == "", title
+            assert not_plain(read_tensors(tmp_path / "file.pt")) == "", title
         except UserError as error:
             assert "file.pt: not a checkpoint, or cut short" in str(error) and "\n" not in str(error), title
         assert os.listdir(tmp_path) == ["file.pt"], title
@@ -72,7 +73,7 @@ def test_small_programs_that_would_make_much_end_soon(tmp_path, title):
     for form in ("zip", "legacy"):
         (tmp_path / "file.pt").write_bytes(hostile(form, pickles.BOMBS[title]))
         try:
-            assert _not_plain(read_tensors(tmp_path / "file.pt")) == ""
+            assert not_plain(read_tensors(tmp_path / "file.pt")) == ""
         except UserError as error:
             assert len(str(error).splitlines()) == 1 and error.__cause__ is not None
     assert time.process_time() - start < 5
@@ -98,7 +99,7 @@ def test_any_program_makes_plain_things_or_is_refused(tmp_path_factory, program,
     file = tmp_path_factory.getbasetemp() / "program.pt"
     file.write_bytes(hostile(form, program))
     try:
-        assert _not_plain(read_tensors(file)) == ""
+        assert not_plain(read_tensors(file)) == ""
     except UserError as error:
         assert len(str(error).splitlines()) == 1 and str(file) in str(error)
 
@@ -140,8 +141,9 @@ def test_files_are_known_by_what_they_hold(tmp_path, name, form):
     assert list(read) == list(WORDS) and all(torch.equal(read[p], v) for p, v in VECTORS.items())
 
 
+@functools.cache
 def other_kinds():
-    return {**mutations._other_kinds(), "a pickle": pickle.dumps({"*": [1.0]}), "safetensors cut short":
+    return {**mutations.other_kinds(), "a pickle": pickle.dumps({"*": [1.0]}), "safetensors cut short":
             safetensors.torch.save(WORDS)[:-4], "a header longer than the file": struct.pack("<Q", 10**6) + b'{"a":'}
 
 
@@ -174,9 +176,9 @@ def test_what_is_no_file_is_not_opened(tmp_path):
 
 # Contents ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("odd", mutations._odd_words())
+@pytest.mark.parametrize("odd", mutations.odd_words())
 def test_odd_vectors(shared_small_model, tmp_path, odd):
-    torch.save({"string_to_param": {"*": mutations._odd_words()[odd]}}, tmp_path / "file.pt")
+    torch.save({"string_to_param": {"*": mutations.odd_words()[odd]}}, tmp_path / "file.pt")
     manager = EmbeddingManager(shared_small_model.cond_stage_model, ["*"], ["dog"])
     kept = manager.string_to_param_dict["*"]
     try:
@@ -188,12 +190,12 @@ def test_odd_vectors(shared_small_model, tmp_path, odd):
         assert manager.string_to_param_dict["*"] is kept, "nothing has changed"
 
 
-@pytest.mark.parametrize("odd", mutations._odd_dictionaries())
+@pytest.mark.parametrize("odd", mutations.odd_dictionaries())
 def test_odd_dictionaries(shared_small_model, tmp_path, odd):
-    torch.save(mutations._odd_dictionaries()[odd], tmp_path / "file.pt")
+    torch.save(mutations.odd_dictionaries()[odd], tmp_path / "file.pt")
     with pytest.raises(UserError) as caught:
         EmbeddingManager(shared_small_model.cond_stage_model, ["*"], ["dog"]).load(tmp_path / "file.pt")
-        if odd == "tokens that are none":  # they are found in the vocabulary anyway
+        if odd == "tokens that are none":  # the text encoder's own are taken
             raise UserError("file.pt: read")
     assert len(str(caught.value).splitlines()) == 1 and "file.pt" in str(caught.value)
 
@@ -205,10 +207,10 @@ def test_a_diverged_word_is_refused_before_anything_is_drawn(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("odd", mutations._odd_weights())
+@pytest.mark.parametrize("odd", mutations.odd_weights())
 def test_odd_weights(tmp_path, odd):
     weights = torch.load(GOLDEN / "model.ckpt", weights_only=True)["state_dict"]
-    torch.save(mutations._odd_weights()[odd](dict(weights)), tmp_path / "file.ckpt")
+    torch.save(mutations.odd_weights()[odd](dict(weights)), tmp_path / "file.ckpt")
     try:
         model = load.load_model_from_config(load.load_config(GOLDEN / "config.yaml"), tmp_path / "file.ckpt")
         assert all(torch.isfinite(p).all() for p in model.parameters())
@@ -224,10 +226,10 @@ def test_weights_with_names_for_the_terminal_are_shown_escaped(tmp_path):
     assert "not finite" in result.out and "y" * 81 not in result.out
 
 
-@pytest.mark.parametrize("odd", [o for o in mutations._odd_sizes() if o != "as it is"])
+@pytest.mark.parametrize("odd", [o for o in mutations.odd_sizes() if o != "as it is"])
 def test_odd_aligners(tmp_path, odd):
     aligner = torch.load(ALIGNER, weights_only=True)
-    torch.save({**aligner, "aligner": mutations._odd_sizes()[odd](dict(aligner["aligner"]))}, tmp_path / "aligner.pt")
+    torch.save({**aligner, "aligner": mutations.odd_sizes()[odd](dict(aligner["aligner"]))}, tmp_path / "aligner.pt")
     with pytest.raises(UserError, match="aligner.pt: not an aligner") as caught:
         load_aligner(tmp_path / "aligner.pt")
     assert len(str(caught.value).splitlines()) == 1
@@ -247,7 +249,7 @@ def test_odd_adapters(tmp_path):
     good = {"string_to_param": {"*": torch.ones(1, 16)}, "post_BERT_everywhere": False,
             "post_BERT": manager.companions()["post_BERT"]}
     kept = manager.post_bert
-    for title, change in mutations._odd_adapters().items():
+    for title, change in mutations.odd_adapters().items():
         torch.save(change(dict(good)), tmp_path / "file.pt")
         if title == "as it is":
             continue
