@@ -21,12 +21,15 @@ from ldm.cli import (
     first_line,
     quiet_lightning,
     run_command,
+    training_seed,
+    word,
 )
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
 from load import (
     VARIANTS,
     add_model_flags,
+    check_config,
     check_files,
     config_beside,
     instantiate_from_config,
@@ -59,11 +62,11 @@ def get_parser() -> CommandParser:
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
-    add("--init_word", metavar="WORD", help="word the new one starts from")
-    add("--placeholder_string", metavar="SIGN", help="how prompts write the new word; one token, such as *")
+    add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
+    add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
-    add_model_flags(parser, "--variant", "--gpus")
-    add("-s", "--seed", type=int, default=23, help="seed of everything random")
+    add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
+    add("-s", "--seed", type=training_seed, default=23, help="seed of everything random")
     add_switch(parser, "--scale_lr", default=True, help="multiply the rate by batch size, devices and accumulation "
                "(default: true)")
     add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
@@ -137,7 +140,7 @@ def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) 
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
+    config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
     name_word(opt, config)
     return config
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 from PIL.PngImagePlugin import PngInfo
 
-from ldm.cli import CommandParser, run_command
+from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_command, share
 from ldm.errors import UserError
 from ldm.files import file_identity, output_folder
 from ldm.parameters import CHUNK, write_parameters
@@ -34,40 +34,26 @@ def get_parser() -> CommandParser:
     add("--prompt", nargs="+", default=["a photo of a *"], help="one prompt or several")
     add_model_flags(parser)
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
-    add("--ddim_steps", type=int, default=50, help="sampling steps, from 1 to the model's number of timesteps")
+    add("--ddim_steps", type=count, default=50, help="sampling steps, from 1 to the model's number of timesteps")
     sampler = parser.add_mutually_exclusive_group()
     sampler.add_argument("--plms", action="store_true", help="sample with PLMS instead of DDIM")
     sampler.add_argument("--dpm_solver", action="store_true", help="sample with DPM-Solver++ (2M) instead of DDIM")
-    add("--ddim_eta", type=float, default=0.0, help="0 is deterministic DDIM, 1 as noisy as DDPM")
-    add("--n_iter", type=int, default=1, help="batches for each prompt")
-    add("--n_samples", type=int, default=4, help="pictures in a batch")
-    add("--H", type=int, help="height in pixels; default: the model's own")
-    add("--W", type=int, help="width in pixels; default: the model's own")
-    add("--scale", type=float, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
+    add("--ddim_eta", type=share, default=0.0, help="0 is deterministic DDIM, 1 as noisy as DDPM")
+    add("--n_iter", type=count, default=1, help="batches for each prompt")
+    add("--n_samples", type=count, default=4, help="pictures in a batch")
+    add("--H", type=pixels, help="height in pixels; default: the model's own")
+    add("--W", type=pixels, help="width in pixels; default: the model's own")
+    add("--scale", type=guidance, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
         "model's own, 5 unless its config says otherwise")
-    add("--seed", type=int, default=42, help="picture i of a prompt has seed + i")
+    add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
     add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
     return parser
 
 
 def check_options(opt: argparse.Namespace) -> None:
-    """Raises UserError for numbers that make no sense and for files that are not there."""
-    for name in ("n_iter", "n_samples", "ddim_steps"):
-        if getattr(opt, name) < 1:
-            raise UserError(f"--{name} {getattr(opt, name)}: must be at least 1")
-    if not 0 <= opt.ddim_eta <= 1:
-        raise UserError(f"--ddim_eta {opt.ddim_eta}: must be between 0 and 1")
+    """Raises UserError for flags that do not go together and for files that are not there."""
     if opt.ddim_eta and (opt.plms or opt.dpm_solver):
         raise UserError("--ddim_eta goes with DDIM only; leave it out or leave --plms and --dpm_solver out")
-    if opt.scale is not None and not -MOST_SCALE <= opt.scale <= MOST_SCALE:  # false for nan
-        raise UserError(f"--scale {opt.scale}: must be a number from -{MOST_SCALE} to {MOST_SCALE}, such as 5")
-    if not 0 <= opt.seed < 2**63:
-        raise UserError(f"--seed {opt.seed}: must be 0 or more")
-    for prompt in opt.prompt:
-        try:
-            prompt.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"--prompt {ascii(prompt)}: is not UTF-8; set the terminal to it") from error
     check_files(opt.config, opt.ckpt_path, opt.embedding_path)
 
 

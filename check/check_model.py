@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from ldm.cli import CommandParser, print_table, run_command
+from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.filetypes import shown
 from load import add_model_flags, check_files, compare_state, find_config, load_config, meta_model, read_state_dict
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
                                      "formats, and what its config misses or does not expect.")
     parser.add_argument("ckpt", metavar="CKPT")
     add_model_flags(parser, "--config")
-    parser.add_argument("--most", type=int, default=10, help="names to list at most")
+    parser.add_argument("--most", type=count, default=10, help="names to list at most")
     opt = parser.parse_args(arguments)
     check_files(opt.ckpt, opt.config)
 

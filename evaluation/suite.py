@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 import train_new
 from evaluation.measures import JUDGE, background, both_right, ranks
+from ldm.cli import count, guidance
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import find_images, to_images
 from ldm.errors import UserError
@@ -129,8 +130,8 @@ def suite_flags(parser: argparse.ArgumentParser, out: str) -> argparse.ArgumentP
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
                         "are there are not learned again")
     parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
-    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    parser.add_argument("--ddim_steps", type=count, default=20, help="steps of DPM-Solver++")
+    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
     parser.add_argument("--init_word", help="start all words from this one; default: the kind that each concept is of")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     add_model_flags(parser, without=["--embedding_path"])

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from ldm.cli import run_command
+from ldm.cli import positive, run_command, share
 from ldm.data.pictures import save_grid
 from ldm.files import write_bytes
 from load import check_files, instantiate_from_config, load_config, load_weights, read_state_dict
@@ -80,15 +80,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Train UNet and text transformer, or go on with them, and write model.ckpt and config.yaml into the run folder."""
     flags = parser("Train the emoji model's UNet and text transformer.", minutes=120, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--autoencoder", type=Path, required=True, help="checkpoint that pretrain.autoencoder wrote")
-    flags.add_argument("--scale_factor", type=float, required=True, help="as pretrain.autoencoder printed it")
+    flags.add_argument("--scale_factor", type=positive, required=True, help="as pretrain.autoencoder printed it")
     flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",
                        help=f"emoji groups to train on, more often if named more often; of: {', '.join(GROUPS)}")
     flags.add_argument("--often", type=Path, help="file of concept names, a line each, to show three times as often as "
                        "others")
     flags.add_argument("--start", type=Path, help="checkpoint whose UNet and text transformer to start from; what it "
                        "lacks starts new")
-    flags.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for guidance")
-    flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
+    flags.add_argument("--drop", type=share, default=0.1, help="share of captions left out, for guidance")
+    flags.add_argument("--ema", type=share, default=0.999, help="decay of the averaged weights")
     opt = flags.parse_args(arguments)
     check_files(opt.autoencoder, opt.often, opt.start)
     check_packages()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import nn
@@ -15,12 +15,17 @@ from ldm.modules.diffusionmodules.util import zero_module
 from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
+from ldm.schema import Range, Rate, Weight
 from ldm.serialization import check_weights
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.modules import BERTEmbedder
 
 MAX_LAYERS = 64  # of what an adapter's file asks for
+
+
+Bottleneck = Annotated[int, Range(0, 10**6)]
+Layers = Annotated[int, Range(0, 1000)]
 
 
 class AdapterLayer(nn.Module):
@@ -65,8 +70,8 @@ class PostBERTManager(EmbeddingManager):
     def __init__(
         self,
         embedder: BERTEmbedder,
-        bottleneck: int = 64,         # width of the adapter; 0: none
-        n_layer: int = 1,             # transformer layers behind it
+        bottleneck: Bottleneck = 64,  # width of the adapter; 0: none
+        n_layer: Layers = 1,          # transformer layers behind it
         everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
         **kwargs: Any,                # see EmbeddingManager
     ):
@@ -131,8 +136,8 @@ class PostBERTDiffusion(LatentDiffusion):
 
     def __init__(
         self,
-        preservation_weight: float = 1.0,    # of the preservation term
-        post_learning_rate: float = 1e-4,    # of the layers
+        preservation_weight: Weight = 1.0,   # of the preservation term
+        post_learning_rate: Rate = 1e-4,     # of the layers
         **kwargs: Any,                       # see LatentDiffusion
     ):
         super().__init__(**kwargs)

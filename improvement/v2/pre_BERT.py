@@ -16,7 +16,9 @@ from transformers.utils import logging
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
-from ldm.util import quoted, resolve_file, resolve_folder
+from ldm.pretrained import from_pretrained
+from ldm.schema import Trimmed
+from ldm.util import quoted, resolve_file
 
 
 class MultilingualEmbedder(nn.Module):
@@ -28,15 +30,13 @@ class MultilingualEmbedder(nn.Module):
 
     def __init__(self, name_or_folder: str, max_length: int = 64):
         super().__init__()
-        folder, verbosity = resolve_folder(name_or_folder), logging.get_verbosity()
+        verbosity = logging.get_verbosity()
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # a pooling layer that nothing here uses may be missing
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"multilingual transformer {name_or_folder!r} is neither a folder with one nor a name "
-                            f"the model hub answers to ({str(error).splitlines()[0]})") from error
+            self.tokenizer = from_pretrained(AutoTokenizer, name_or_folder, "multilingual transformer")
+            self.model = from_pretrained(AutoModel, name_or_folder, "multilingual transformer", weights_only=True,
+                                         dtype=torch.float32).eval().requires_grad_(False)
         finally:
             logging.set_verbosity(verbosity)
         if self.tokenizer.mask_token is None:
@@ -107,8 +107,8 @@ class AlignedEmbedder(BERTEmbedder):
 
     def __init__(
         self,
-        multilingual: str = "models/multilingual/emoji",         # a folder, or a name on the model hub
-        aligner: str = "models/multilingual/emoji/aligner.pt",   # what improvement/v2/train_aligner.py wrote
+        multilingual: Trimmed = "models/multilingual/emoji",        # a folder, or a name on the model hub
+        aligner: Trimmed = "models/multilingual/emoji/aligner.pt",  # what improvement/v2/train_aligner.py wrote
         **kwargs: Any,                                           # see BERTEmbedder
     ):
         super().__init__(**kwargs)

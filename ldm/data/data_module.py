@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from ldm.errors import UserError
+from ldm.schema import Builds, Count, Range
 from ldm.util import instantiate_from_config
+
+DataSet = Annotated[dict[str, Any], Builds("torch.utils.data.dataset.Dataset")]
+Workers = Annotated[int, Range(0, 256)]
 
 
 class PositionSampler(Sampler[int]):
@@ -35,11 +39,11 @@ class DataModuleFromConfig(pl.LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int,                           # a device
-        train: dict[str, Any] | None = None,       # target and params of each data set
-        validation: dict[str, Any] | None = None,
-        test: dict[str, Any] | None = None,
-        num_workers: int = 0,                      # 0 is fastest for a handful of pictures: they are kept decoded
+        batch_size: Count,                         # a device
+        train: DataSet | None = None,              # target and params of each data set
+        validation: DataSet | None = None,
+        test: DataSet | None = None,
+        num_workers: Workers = 0,                  # 0 is fastest for a handful of pictures: they are kept decoded
     ):
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ldm.data.pictures import describe_images, list_images, open_image, say_once
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+from ldm.schema import Count, Natural, Share, Trimmed, Width
 
 # Neutral contexts for a thing: the word must come to mean the thing, not one way of showing it.
 TEMPLATES = (
@@ -48,19 +49,19 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
     def __init__(
         self,
         data_root: str,                       # folder with the pictures
-        size: int | None = None,              # side in pixels; None keeps each picture's own
-        repeats: int = 100,                   # rounds that make an epoch
-        interpolation: str = "bicubic",
-        flip_p: float = 0.5,                  # chance of mirroring
+        size: Width | None = None,            # side in pixels; None keeps each picture's own
+        repeats: Count = 100,                 # rounds that make an epoch
+        interpolation: Literal["linear", "bilinear", "bicubic", "lanczos"] = "bicubic",
+        flip_p: Share = 0.5,                  # chance of mirroring
         set: str = "train",                   # "train" or "val": the same pictures, other draws
-        placeholder_token: str = "*",
+        placeholder_token: Trimmed = "*",
         per_image_tokens: bool = False,       # sometimes name the single picture too
         center_crop: bool = False,            # cut to a square before resizing; otherwise the picture is squeezed
-        mixing_prob: float = 0.25,            # how often the single picture is named
+        mixing_prob: Share = 0.25,            # how often the single picture is named
         coarse_class_text: str | None = None, # goes before the placeholder: "dog" gives "a photo of a dog *"
         templates: list[str] | None = None,   # prompts with {} where the word goes; default: the class's own
         skip_bad_images: bool = False,        # leave unreadable files out instead of stopping
-        seed: int = 0,
+        seed: Natural = 0,
     ):
         super().__init__()
         if interpolation not in INTERPOLATIONS:
@@ -110,7 +111,7 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         if self.per_image_tokens and rng.random() < self.mixing_prob:
             caption = rng.choice(self.dual_templates).format(self.word, PER_IMAGE_TOKENS[index])
         else:
-            caption = rng.choice(self.templates).format(self.word)
+            caption = rng.choice(self.templates).replace("{}", self.word)
         pixels = self.images[index][:, ::-1] if flipped else self.images[index]
         return {
             "image": torch.from_numpy((pixels / 127.5 - 1.0).astype(np.float32)),

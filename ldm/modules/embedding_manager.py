@@ -13,6 +13,7 @@ from torch import nn
 
 from ldm.errors import UserError
 from ldm.filetypes import shown
+from ldm.schema import Depth, Trimmed
 from ldm.serialization import FLOATS, read_tensors, write_tensors
 from ldm.util import quoted
 
@@ -48,10 +49,10 @@ class EmbeddingManager(nn.Module):
     def __init__(
         self,
         embedder: BERTEmbedder,                         # its tokenizer and its token embeddings are used
-        placeholder_strings: list[str] | None = None,   # each must be one token
-        initializer_words: list[str] | None = None,     # one a placeholder; without it the start is random
+        placeholder_strings: list[Trimmed] | None = None,  # each must be one token
+        initializer_words: list[Trimmed] | None = None,    # one a placeholder; without it the start is random
         per_image_tokens: bool = False,                 # add a placeholder for each picture
-        num_vectors_per_token: int = 1,
+        num_vectors_per_token: Depth = 1,
         progressive_words: bool = False,                # begin with one vector, add one every PROGRESSIVE_SCALE steps
     ):
         super().__init__()

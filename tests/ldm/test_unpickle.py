@@ -28,7 +28,7 @@ THINGS: list[Any] = [
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("thing", THINGS, ids=lambda thing: repr(thing)[:30])
+@pytest.mark.parametrize("thing", THINGS, ids=[f"{type(thing).__name__}{i}" for i, thing in enumerate(THINGS)])
 def test_plain_things_come_out_as_they_went_in(thing, protocol):
     found = Machine().run(BytesIO(pickle.dumps(thing, protocol)))
     assert found == thing and (type(found) is type(thing) or isinstance(thing, dict))

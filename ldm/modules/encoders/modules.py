@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import nn
@@ -13,21 +13,23 @@ from transformers import BertTokenizer
 
 from ldm.errors import UserError
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
-from ldm.util import quoted, resolve_folder
+from ldm.pretrained import from_pretrained
+from ldm.schema import Depth, Range, Trimmed, Width
+from ldm.util import quoted
 
 if TYPE_CHECKING:
     from ldm.modules.embedding_manager import EmbeddingManager
+
+
+VocabularySize = Annotated[int, Range(1, 10**7)]
+Length = Annotated[int, Range(3, 10**5)]  # [CLS] and [SEP] are among them
 
 
 class BERTTokenizer:
     """Prompts -> token ids, with BERT's word pieces: [CLS] pieces [SEP], padded to max_length."""
 
     def __init__(self, tokenizer: str, max_length: int):
-        try:
-            self.tokenizer = BertTokenizer.from_pretrained(resolve_folder(tokenizer))
-        except (OSError, ValueError) as error:
-            raise UserError(f"tokenizer {tokenizer!r} is neither a folder with a vocab.txt nor a name the model hub "
-                            f"answers to ({str(error).splitlines()[0]})") from error
+        self.tokenizer = from_pretrained(BertTokenizer, tokenizer, "tokenizer")
         self.max_length = max_length
 
     def __len__(self) -> int:
@@ -64,11 +66,11 @@ class BERTEmbedder(nn.Module):
 
     def __init__(
         self,
-        n_embed: int,                           # width of the features
-        n_layer: int,                           # attention and feed-forward layers
-        vocab_size: int = 30522,
-        max_seq_len: int = 77,                  # tokens of a prompt
-        tokenizer: str = "bert-base-uncased",   # a folder with a vocab.txt, or a name on the model hub
+        n_embed: Width,                         # width of the features
+        n_layer: Depth,                         # attention and feed-forward layers
+        vocab_size: VocabularySize = 30522,
+        max_seq_len: Length = 77,               # tokens of a prompt
+        tokenizer: Trimmed = "bert-base-uncased",  # a folder with a vocab.txt, or a name on the model hub
     ):
         super().__init__()
         self.tokenizer_name = tokenizer
