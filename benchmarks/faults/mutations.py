@@ -1,11 +1,10 @@
 """Damaged and odd files of words and weights: each is read well or refused in one line.
 
-    python -m benchmarks.faults.mutations [--count N] [--seed S]
+    python -m benchmarks.faults mutations [--count N] [--seed S]
 """
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import copy
 import gzip
@@ -217,7 +216,8 @@ def _other_kinds() -> dict[str, bytes]:
         "YAML": (GOLDEN / "config.yaml").read_bytes(), "a program": b"\x7fELF" + b"\0" * 100, "zeros": b"\0" * 5000,
         "a picture": next((ROOT / "dataset/green_apple").glob("*.png")).read_bytes(), "gzip": gzip.compress(b"x" * 99),
         "tar": tar.getvalue(), "zip": archive.getvalue(), "TorchScript": array.getvalue(), "UTF-16": "hello".encode(
-            "utf-16"), "noise": random.Random(0).randbytes(5000), "a model of another kind": saved({"a": torch.ones(3)}),
+            "utf-16"), "noise": random.Random(0).randbytes(5000),
+        "a model of another kind": saved({"a": torch.ones(3)}),
         "an empty safetensors": safetensors.torch.save({}), "a safetensors length": struct.pack("<Q", 10) + b"{",
     }
 
@@ -233,7 +233,8 @@ def _odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
         "a list of pairs": lambda w: {"state_dict": [*w.items()]}, "a text": lambda w: {"state_dict": "x"},
         "nothing": lambda w: {"state_dict": None}, "empty": lambda w: {"state_dict": {}},
         "nested": lambda w: {"model": {"state_dict": w}}, "nested twice": lambda w: {"state_dict": {"state_dict": w}},
-        "prefixed": lambda w: {f"module.{n}": v for n, v in w.items()}, "numbers": lambda w: dict(enumerate(w.values())),
+        "prefixed": lambda w: {f"module.{n}": v for n, v in w.items()},
+        "numbers": lambda w: dict(enumerate(w.values())),
         "a number among the names": lambda w: {"state_dict": {**w, 5: w[name]}},
         "nothing among the names": lambda w: {"state_dict": {**w, None: w[name]}},
         "a name of control characters": lambda w: {"state_dict": {**w, "\x1b[2J\nerror": w[name]}},
@@ -341,18 +342,3 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
             file.write_bytes(changed)
             attempt(f"{title}, {damage}", read, file)
     return total - len(failures), total, failures
-
-
-def main() -> None:
-    """Print how many were good, and those that were not."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=0)
-    opt = parser.parse_args()
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"mutations: {good} of {total}")
-    print("\n".join(failures))
-
-
-if __name__ == "__main__":
-    main()
