@@ -152,7 +152,8 @@ class SetupCallback(pl.Callback):
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+        if pl.utilities.rank_zero_only.rank == 0:
+            print("\nstopping after this step; once more to stop at once", file=sys.stderr)
 
     def _restore_handlers(self) -> None:
         threading.excepthook = self._thread_hook

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from ldm.cli import (
     CommandParser,
@@ -24,7 +23,9 @@ from ldm.cli import (
 )
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
+from ldm.files import check_writable
 from load import (
+    ROOT,
     VARIANTS,
     add_model_flags,
     check_files,
@@ -37,9 +38,16 @@ from load import (
 
 if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, so that --help and errors are quick
     import pytorch_lightning as pl
+    import torch
+    from omegaconf import DictConfig
 
+    from ldm.inversion import TextualInversion
     from ldm.models.diffusion.ddpm import LatentDiffusion
     from setup import SetupCallback
+
+LOCATIONS = ("actual_resume", "embedding_manager_ckpt", "data_root", "tokenizer", "multilingual", "aligner")
+MANAGER = "model.params.personalization_config"
+INIT_WORDS = f"{MANAGER}.params.initializer_words"
 
 
 def get_parser() -> CommandParser:
@@ -53,8 +61,8 @@ def get_parser() -> CommandParser:
     add("-b", "--base", nargs="*", default=[], metavar="YAML", help="configs, merged from left to right")
     add_switch(parser, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
     add("-n", "--name", help="name of the run; default: the first config's")
-    add("-f", "--postfix", default="", help="goes behind the name")
-    add("-l", "--logdir", default="logs", help="where run folders go")
+    add("-f", "--postfix", help="goes behind the name")
+    add("-l", "--logdir", help="where run folders go (default: logs)")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
@@ -63,24 +71,43 @@ def get_parser() -> CommandParser:
     add("--placeholder_string", metavar="SIGN", help="how prompts write the new word; one token, such as *")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
     add_model_flags(parser, "--variant", "--gpus")
-    add("-s", "--seed", type=int, default=23, help="seed of everything random")
-    add_switch(parser, "--scale_lr", default=True, help="multiply the rate by batch size, devices and accumulation "
-               "(default: true)")
-    add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
+    add("-s", "--seed", type=int, help="seed of everything random (default: 23, or the resumed run's)")
+    add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation "
+               "(default: true, or as the resumed run has it)")
+    add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name "
                "(default: true)")
     add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     return parser
 
 
+def split_overrides(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(arguments for the parser, key.path=value overrides). Overrides are taken out first, since -t and --base would
+    swallow them; what follows a flag that takes exactly one value is its value, whatever it looks like."""
+    options = {name: action for action in parser._actions for name in action.option_strings}
+    rest: list[str] = []
+    overrides: list[str] = []
+    is_value = False
+    for argument in arguments:
+        (overrides if not is_value and re.match(r"\w+(\.\w+)+=", argument) else rest).append(argument)
+        meant = {id(a): a for name, a in options.items()
+                 if name == argument or argument.startswith("--") and name.startswith(argument)}
+        meant = {id(options[argument]): options[argument]} if argument in options else meant
+        is_value = len(meant) == 1 and all(action.nargs is None for action in meant.values())
+    return rest, overrides
+
+
+# The run folder ------------------------------------------------------------------------------------------------------
+
 @dataclass
-class RunFolder:
-    """Where a run lives, the configs it is made from, and the checkpoint it goes on from, if any."""
+class Run:
+    """Where a run lives, the configs that describe it, and, when it goes on, the checkpoint that it goes on from."""
 
     path: Path
     configs: list[str]
-    checkpoint: Path | None
     now: str
+    checkpoint: Path | None = None
+    state: dict[str, Any] | None = None  # what the checkpoint holds
 
 
 def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
@@ -89,62 +116,142 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
+    for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
+        if opt.resume and getattr(opt, flag) is not None:
+            raise UserError(f"--{flag} has no effect with --resume: the run stays in its folder")
 
 
-def find_run_folder(opt: argparse.Namespace) -> RunFolder:
-    """The folder of a new run, or of the one to resume. Raises UserError when there is nothing to resume."""
+def find_run(opt: argparse.Namespace) -> Run:
+    """A new run, or the one to resume. Raises UserError when there is nothing to resume, or nowhere to write."""
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     if opt.resume:
-        given = Path(opt.resume)
-        folder, checkpoint = (given.parent.parent, given) if given.is_file() else (
-            given, given / "checkpoints" / "last.ckpt")
-        if not checkpoint.is_file():
-            raise UserError(f"--resume {opt.resume}: no checkpoint there ({checkpoint})")
-        configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
-        if not configs:
-            raise UserError(f"--resume {opt.resume}: {folder} has no configs/ to go on with; give a run folder")
-        from ldm.serialization import read_tensors
-
-        if not {"loops", "optimizer_states"} <= set(read_tensors(checkpoint)):
-            raise UserError(f"--resume {checkpoint}: not a training checkpoint; give a run folder or its last.ckpt")
-        return RunFolder(folder, [*configs, *opt.base], checkpoint, now)
+        run = find_resumed(opt.resume, now)
+        check_writable(run.path, "--resume")
+        return run
     if not opt.base:
         raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
-    data = Path(opt.data_root).name if opt.datadir_in_name and opt.data_root else ""
-    name = opt.name or Path(opt.base[0]).stem
-    folder = Path(opt.logdir, opt.project or "") / f"{data}{now}_{name}{opt.postfix}"
-    if folder.exists():
-        raise UserError(f"{folder} exists already; give the run another --name")
-    return RunFolder(folder, opt.base, None, now)
+    logdir = opt.logdir or "logs"
+    run = Run(Path(logdir, opt.project or "", run_name(opt, now)), opt.base, now)
+    check_writable(run.path.parent, "--logdir")
+    return run
 
 
-def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) -> DictConfig:
+def run_name(opt: argparse.Namespace, now: str) -> str:
+    """The name of a new run's folder. Raises UserError for names that lead out of --logdir or do not fit."""
+    for flag in ("name", "postfix", "project"):
+        text = getattr(opt, flag) or ""
+        if re.search(r"[/\\\0]", text) or text.startswith("-") or re.fullmatch(r"\.+", text):
+            raise UserError(f"--{flag} {text!r}: must be part of a folder's name, without / and \\, not starting with -, "
+                            "not of dots alone")
+    data = Path(opt.data_root).name if opt.datadir_in_name is not False and opt.data_root else ""
+    name = f"{data}{now}_{opt.name or Path(opt.base[0]).stem}{opt.postfix or ''}"
+    for flag, text, room in (("--name and --postfix", name, 250), ("--project", opt.project or "", 255)):
+        if (size := len(os.fsencode(text))) > room:  # of the 255 bytes that file systems take, some for a number
+            raise UserError(f"{flag}: {text[:40]}... has {size} bytes and {room} fit; give a shorter one"
+                            + ", or --datadir_in_name false" * bool(data and text is name))
+    return name
+
+
+def find_resumed(resume: str, now: str) -> Run:
+    """The run of a folder, or of a checkpoint in it. Raises UserError when there is nothing to go on from.
+
+    A folder's last checkpoint is passed over, with a word, for the one before it where it cannot be read.
+    """
+    given = Path(resume)
+    folder = given.parent.parent if given.is_file() else given
+    files = [given] if given.is_file() else [folder / "checkpoints" / name for name in ("last.ckpt",
+                                                                                       "last-previous.ckpt")]
+    if not any(file.is_file() for file in files):
+        raise UserError(f"--resume {resume}: no checkpoint there ({files[0]})")
+    configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
+    if not configs:
+        raise UserError(f"--resume {resume}: {folder} has no configs/ to go on with; give a run folder")
+    for file in files:
+        try:
+            return Run(folder, configs, now, file, read_state(file))
+        except UserError as error:
+            if file is files[-1] or not files[-1].is_file():
+                raise UserError(f"--resume {error}") from error
+            print(f"{error}; going on from the one before it", file=sys.stderr)
+    raise AssertionError
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """What a training checkpoint holds. Raises UserError for a file that is none."""
+    from ldm.serialization import read_tensors
+
+    content = read_tensors(file)
+    kinds = {"loops": dict, "optimizer_states": list, "state_dict": dict, "global_step": int}
+    if not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
+        raise UserError(f"{file}: not a training checkpoint; give a run folder or its last.ckpt")
+    return content
+
+
+# The config ----------------------------------------------------------------------------------------------------------
+
+def relocated(config: DictConfig) -> DictConfig:
+    """A stored config with the files and folders that it names where they are now: relative names count from the
+    folder that the run was started in, else from here, else from the project's folder."""
+    from omegaconf import OmegaConf
+
+    started = OmegaConf.select(config, "run.folder")
+
+    def found(name: str) -> str:
+        for folder in (started, ".", ROOT):
+            if folder and not Path(name).is_absolute() and (path := Path(folder, name)).exists():
+                return name if path.resolve() == Path(name).resolve() else str(path)
+        return name
+
+    def walk(value: Any, key: Any = None) -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v) for v in value]
+        return found(value) if key in LOCATIONS and isinstance(value, str) else value
+
+    return OmegaConf.create(walk(OmegaConf.to_container(config)))
+
+
+def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> DictConfig:
     """The run's config: YAML files, then the variant of the model, then key=value overrides, then flags. Raises
     UserError for what is missing.
 
     Configs that do not describe the model go on top of the config.yaml beside its checkpoint.
     """
+    from omegaconf import OmegaConf
+
     config = load_config(*run.configs)
-    flags = {"actual_resume": opt.actual_resume, "embedding_manager_ckpt": opt.embedding_manager_ckpt}
-    config.run = OmegaConf.merge({"seed": opt.seed, "scale_lr": opt.scale_lr}, config.get("run") or {},
-                                 {k: v for k, v in flags.items() if v is not None})
+    if run.state:
+        config = relocated(config)
+        kept = OmegaConf.select(config, MANAGER)
+        config = merge_configs(config, *([load_config(*opt.base)] if opt.base else []))
+        OmegaConf.update(config, MANAGER, kept)  # what is learned is the run's affair, unless it is asked for below
+    flags = {name: getattr(opt, name) for name in ("seed", "scale_lr", "actual_resume", "embedding_manager_ckpt")}
+    stored = OmegaConf.create({"init_words": OmegaConf.select(config, INIT_WORDS),
+                               "file": OmegaConf.select(config, "run.embedding_manager_ckpt")})
+    config.run = OmegaConf.merge({"seed": 23, "scale_lr": True}, config.get("run") or {},
+                                 {k: v for k, v in flags.items() if v is not None}, {"folder": os.getcwd()})
     checkpoint = config.run.get("actual_resume")
     if not checkpoint:
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
-    check_files(checkpoint)
+    check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         config = merge_configs(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
-    name_word(opt, config)
+    name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
+    if run.state:
+        check_start(run, config, stored)
     return config
 
 
-def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
-    """Write the flags for the word and its pictures where model and data sets read them."""
-    words = OmegaConf.select(config, "model.params.personalization_config.params")
+def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
+    """Write the flags for the word, its pictures and chance where model and data sets read them."""
+    from omegaconf import OmegaConf
+
+    words = OmegaConf.select(config, f"{MANAGER}.params")
     if words is None:
         raise UserError("the config has no model.params.personalization_config: nothing to learn")
     if opt.init_word is not None:
@@ -157,13 +264,29 @@ def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
         if dataset is not None:
             given = {} if opt.data_root is None else {"data_root": opt.data_root}
             given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
+            given |= {"seed": config.run.seed} if new_seed else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
                                              {"placeholder_token": placeholder}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
 
-def build_model(config: DictConfig) -> LatentDiffusion:
+def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
+    """Raises UserError when a resumed run is asked to start from something else: it goes on from what it learned."""
+    from omegaconf import OmegaConf
+
+    file = config.run.get("embedding_manager_ckpt")
+    for flag, old, new in (("init_word", stored.init_words, OmegaConf.select(config, INIT_WORDS)),
+                           ("embedding_manager_ckpt", stored.file and os.path.realpath(stored.file),
+                            file and os.path.realpath(file))):
+        if old != new:
+            raise UserError(f"--{flag} has no effect with --resume: {run.path} goes on from what it has learned; leave "
+                            "it out, or start a new run")
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
@@ -174,25 +297,62 @@ def build_model(config: DictConfig) -> LatentDiffusion:
             others = " ".join(manager.placeholder_strings)
             raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
                             "name one of them with --placeholder_string")
-    print(f"starting from {file or manager.describe_initialisation()}", file=sys.stderr)
+    if not run.state:
+        say(f"starting from {file or manager.describe_initialisation()}")
     model.seed = config.run.seed
     return model
 
 
-def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
-                  ) -> tuple[pl.Trainer, SetupCallback]:
+def say(text: str) -> None:
+    """Print a line on stderr, in one of several processes that work together."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    if rank_zero_only.rank == 0:
+        print(text, file=sys.stderr)
+
+
+def take_learned(run: Run, inversion: TextualInversion) -> None:
+    """Give the model what the run has learned. Raises UserError when the model that the config and the flags describe
+    learns something else."""
+    import torch
+
+    assert run.state
+    kept: dict[str, torch.Tensor] = {n: v for n, v in run.state["state_dict"].items() if torch.is_tensor(v)}
+    learns = inversion.learned()
+    words, wanted = ([n.removeprefix(word) for n in names if n.startswith(word)] for names in (kept, learns)
+                     for word in ["embedding_manager.string_to_param_dict."])
+    if set(words) != set(wanted):
+        raise UserError(f"{run.path} learns {' '.join(map(repr, words)) or 'nothing'}, not "
+                        f"{' '.join(map(repr, wanted))}; start a new run for that, without --resume")
+    if set(kept) != set(learns):
+        here, there = ("without", "with") if set(kept) < set(learns) else ("with", "without")
+        raise UserError(f"{run.path} learns {here} layers behind the text encoder, what it is to be resumed as "
+                        f"{there}; resume it with train_new{'_v1' * (here == 'with')}.py")
+    for name, value in kept.items():
+        if value.shape != learns[name].shape:
+            raise UserError(f"{run.path} learns {name.split('.', 1)[1]} of shape {list(value.shape)}, the config makes "
+                            f"it {list(learns[name].shape)}; leave that as it was, or start a new run")
+    with torch.no_grad():
+        for name, value in kept.items():
+            learns[name].copy_(value)
+    say(f"going on at step {run.state['global_step']} of {run.checkpoint}")
+
+
+def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tuple[pl.Trainer, SetupCallback]:
     """Lightning's trainer with the callbacks that the config names, and the callback that keeps the run on disk."""
     import pytorch_lightning as pl
+    from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
-    from setup import SetupCallback
+    from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
     accelerator, devices = choose_devices(opt.gpus)
     save_every = OmegaConf.select(lightning, "modelcheckpoint.params.every_n_train_steps", default=500)
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
-    callbacks = [setup, *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values())]
+    # last, so that the pictures of a step are there when its checkpoint is
+    callbacks = [*(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -201,15 +361,14 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
     }
     if arguments.get("enable_progress_bar", True):
         callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
-    if isinstance(devices, list) and len(devices) > 1:  # a batch need not use every placeholder
-        arguments.setdefault("strategy", "ddp_find_unused_parameters_true")
     try:
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
-            use_distributed_sampler=False, logger=pl.loggers.TensorBoardLogger(run.path, "tensorboard", ""),
-            **arguments)
+            use_distributed_sampler=False, logger=False, plugins=CheckpointFiles(), **arguments)
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise UserError(f"lightning.trainer: {first_line(error)}") from error
+    if isinstance(trainer.strategy, pl.strategies.DDPStrategy):  # a batch need not use every placeholder
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
     return trainer, setup
 
 
@@ -225,18 +384,17 @@ def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
 
 def main(arguments: list[str] | None = None, variant: str | None = None) -> None:
     """Learn a word; variant is the one to make of the model, such as "v1", unless the flags name another."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    overrides = [a for a in arguments if re.match(r"\w+(\.\w+)+=", a)]  # first: -t and --base would swallow them
     parser = get_parser()
     parser.set_defaults(variant=variant)
-    opt, unknown = parser.parse_known_args([a for a in arguments if a not in overrides])
+    rest, overrides = split_overrides(parser, sys.argv[1:] if arguments is None else arguments)
+    opt, unknown = parser.parse_known_args(rest)
     check_flags(opt, overrides + unknown)
-    run = find_run_folder(opt)
+    run = find_run(opt)
     config = merge_config(opt, run, overrides + unknown)
     train(opt, run, config)
 
 
-def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
+def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     """Set everything up, and learn the word if --train is given."""
     import pytorch_lightning as pl
 
@@ -246,26 +404,47 @@ def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
     data = instantiate_from_config(config.data)
     data.setup()
-    model = build_model(config)
+    model = build_model(config, run)
     trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
-    if trainer.is_global_zero:
-        count = sum(p.numel() for p in model.trainable_parameters())
-        print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
-              f"run folder {run.path}", file=sys.stderr)
-
     inversion = TextualInversion(model)
+    if run.state:
+        take_learned(run, inversion)
     if opt.train:
-        if trainer.is_global_zero:
-            setup.make_folders()
-        trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
-        if trainer.is_global_zero:
-            print(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
-                  f"{setup.checkpoints / 'embeddings.pt'}; --resume {run.path} goes on from here", file=sys.stderr)
-        if setup.interrupted:
-            sys.exit(130)
+        learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
+    if not opt.train:
+        describe(trainer, model)
+        say("nothing was learned: this has only set everything up and checked it; give -t to learn")
+
+
+def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> None:
+    """Say on stderr what is learned, and how fast."""
+    count = sum(p.numel() for p in model.trainable_parameters())
+    say(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps{more}")
+
+
+def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
+          ) -> None:
+    """Train, in a folder of its own. Exits with status 130 when that was interrupted."""
+    if trainer.is_global_zero:
+        if run.state:
+            setup.reopen_folder(inversion.model, run.state["global_step"])
+        else:
+            setup.take_folder()
+    describe(trainer, inversion.model, f"; run folder {setup.logdir}")
+    if run.state and 0 <= trainer.max_steps <= run.state["global_step"]:
+        say(f"{setup.logdir} has learned for all its steps; lightning.trainer.max_steps=NUMBER goes on")
+        return
+    try:
+        trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from stop
+    say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
+        f"{setup.checkpoints / 'embeddings.pt'}; --resume {setup.logdir} goes on from here")
+    if setup.interrupted:
+        sys.exit(130)
 
 
 if __name__ == "__main__":
