@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint floors clean
+.PHONY: demo test test-fast lint floors faults clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -22,11 +22,13 @@ demo: .venv/installed
 	$(BIN)/python -m check.check_learned "$${run}checkpoints/embeddings.pt" --data_root "$(DATA)" --out "$$sheet" && \
 	echo "Look at $$sheet"
 
+# Two processes of one thread each: together they take less time than one of two threads.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: .venv/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: .venv/installed floors
 	$(BIN)/ruff check .
@@ -40,6 +42,10 @@ floors: .venv/installed
 	    mkdir ".floors/$${script%.py}" && ln -s "../../$$script" ".floors/$${script%.py}/__init__.py"; done
 	for package in */__init__.py; do ln -s "../$${package%/*}" .floors/; done
 	cd .floors && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
+
+# Runs killed at every write, resumed at every step, thousands of bad files, flags and configs: about 40 minutes.
+faults: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
 clean:
 	rm -rf .venv .floors

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from ldm.checks import check_config
+from ldm.cli import gpu_number, gpu_numbers
 from ldm.errors import UserError
+from ldm.filetypes import check_regular, shown
+from ldm.targets import PACKAGES, REGISTERED, trust_targets
 from ldm.util import (
     ALIASES,
     ROOT,
@@ -28,11 +32,13 @@ if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
 
 __all__ = [
-    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "ROOT", "VARIANTS", "add_model_flags", "check_files",
-    "compare_state", "config_beside", "find_config", "get_obj_from_str", "instantiate_from_config", "load_config",
-    "load_model", "load_model_from_config", "load_weights", "merge_configs", "meta_model", "model_config",
-    "read_state_dict", "resolve_folder",
+    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
+    "check_config", "check_files", "compare_state", "config_beside", "find_config", "get_obj_from_str",
+    "instantiate_from_config", "load_config", "load_model", "load_model_from_config", "load_weights",
+    "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder", "trust_targets",
 ]
+
+PACKAGES.update({"improvement", "make_log_new", "setup"})
 
 # Targets as published configs name them, and where they are here.
 ALIASES.update({
@@ -62,23 +68,29 @@ MODEL_FLAGS: dict[str, dict[str, Any]] = {
                  "published 1.45 B model's"},
     "--embedding_path": {"metavar": "FILE", "help": "learned words: an embeddings.pt, .bin or .safetensors"},
     "--variant": {"choices": VARIANTS, "help": "the model as v1 or v2 makes it"},
-    "--gpus": {"metavar": "LIST", "help": "GPU number, or numbers where training takes several: 0 or 0,1; default: the "
-               "first if there is one, else the CPU"},
+    "--gpus": {"metavar": "NUMBER", "type": gpu_number, "help": "number of the GPU to use; default: the first if there "
+               "is one, else the CPU"},
+    "--trust_targets": {"action": "store_true", "help": "let the config name classes that are not of this project and "
+                        "run any code: only for a config that you trust as you would a program"},
 }
+SEVERAL_GPUS = {"metavar": "LIST", "type": gpu_numbers, "help": "numbers of the GPUs to train on, 0 or 0,1; default: "
+                "the first if there is one, else the CPU"}
 
 
-def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Iterable[str] = ()) -> None:
-    """Add the flags that all commands with a model share: those named, or all but those in `without`."""
-    for name in names or [n for n in MODEL_FLAGS if n not in without]:
-        parser.add_argument(name, **MODEL_FLAGS[name])
+def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Iterable[str] = (),
+                    several_gpus: bool = False) -> None:
+    """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
+    in any case. A command that works on several GPUs at once says so."""
+    flags = MODEL_FLAGS | ({"--gpus": SEVERAL_GPUS} if several_gpus else {})
+    for name in [*names, "--trust_targets"] if names else [n for n in MODEL_FLAGS if n not in without]:
+        parser.add_argument(name, **flags[name])
 
 
 def check_files(*files: str | Path | Iterable[str | Path] | None) -> None:
-    """Raises UserError for a file that is not there; None and lists are taken too."""
+    """Raises UserError for a file that is not there or is none, such as a folder; None and lists are taken too."""
     for file in files:
         if isinstance(file, str | Path):
-            if not Path(file).is_file():
-                raise UserError(f"{file}: no such file")
+            check_regular(file)
         elif file is not None:
             check_files(*file)
 
@@ -95,8 +107,14 @@ def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path
 
 
 def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
-    """The config that `find_config` finds, as a variant changes it."""
-    return merge_configs(load_config(find_config(ckpt_path, config)), VARIANTS[variant] if variant else {})
+    """The config that `find_config` finds, as a variant changes it, its model checked. Raises UserError for a value
+    that the model cannot have."""
+    path = find_config(ckpt_path, config)
+    merged = merge_configs(load_config(path), VARIANTS[variant] if variant else {})
+    try:
+        return check_config(merged, ["model"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 # Weights -------------------------------------------------------------------------------------------------------------
@@ -112,8 +130,13 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     weights = content.get("state_dict", content)
     weights = {k: v for k, v in weights.items() if torch.is_tensor(v)} if isinstance(weights, dict) else {}
     if not weights:
-        raise UserError(f"{path}: holds no weights (keys: {', '.join(map(str, list(content)[:6])) or 'none'})")
-    return unpack_weights(weights)
+        raise UserError(f"{path}: holds no weights (keys: {', '.join(map(shown, list(content)[:6])) or 'none'})")
+    if not all(isinstance(name, str) for name in weights):
+        raise UserError(f"{path}: holds weights whose names are no text; give a model's checkpoint")
+    try:
+        return unpack_weights(weights)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
@@ -129,14 +152,17 @@ def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> None:
     """Map the weights of a checkpoint into the model, as float32, without a second copy.
 
-    Unexpected names are reported on stderr. Raises UserError when a weight is missing or has another shape.
+    Unexpected names are reported on stderr. Raises UserError when a weight is missing, has another shape or is not made
+    of finite real numbers, as far as `check_weights` looks.
     """
+    from ldm.serialization import check_weights
+
     weights = read_state_dict(path)
     missing, unexpected, misshapen = compare_state(model, weights)
     if missing:
@@ -149,9 +175,14 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
                         f"({name}: {list(weights[name].shape)}, the config makes {list(shapes[name].shape)})")
     if unexpected:
         print(f"{path}: {len(unexpected)} entries are not part of this model and are left out: "
-              f"{', '.join(unexpected) if verbose else _some(unexpected)}", file=sys.stderr)
+              f"{', '.join(map(shown, unexpected)) if verbose else _some(unexpected)}", file=sys.stderr)
     own = [n for n, _ in model.named_parameters() if not n.startswith("embedding_manager.")]
     own += [n for n, _ in model.named_buffers() if n.startswith("model_ema.") and n in weights]
+    expected = model.state_dict()
+    try:
+        check_weights(weights, {n: expected[n] for n in own})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     model.load_state_dict({n: weights[n].float() if weights[n].is_floating_point() else weights[n] for n in own},
                           strict=False, assign=True)
     if verbose:
@@ -187,7 +218,8 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     they name."""
     from ldm.devices import first_device
 
-    model = load_model_from_config(model_config(opt.ckpt_path, opt.config, opt.variant), opt.ckpt_path)
+    config = model_config(opt.ckpt_path, opt.config, opt.variant)
+    model = load_model_from_config(config, opt.ckpt_path)
     if getattr(opt, "embedding_path", None):
         model.embedding_manager.load(opt.embedding_path)
     return model.to(first_device(opt.gpus))

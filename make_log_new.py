@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 
 from ldm.data.pictures import grid, save_image, to_image
+from ldm.schema import Arguments, Count
+
+Options = Annotated[dict[str, Any], Arguments("ldm.models.diffusion.ddpm:LatentDiffusion.log_images", ("batch", "N"))]
 
 
 class ImageLogger(pl.Callback):
@@ -16,9 +19,9 @@ class ImageLogger(pl.Callback):
 
     def __init__(
         self,
-        batch_frequency: int = 500,              # steps between grids
-        max_images: int = 4,                     # pictures in a grid
-        log_images_kwargs: dict[str, Any] | None = None,  # passed on: ddim_steps, unconditional_guidance_scale...
+        batch_frequency: Count = 500,            # steps between grids
+        max_images: Count = 4,                   # pictures in a grid
+        log_images_kwargs: Options | None = None,  # passed on: ddim_steps, unconditional_guidance_scale...
         disabled: bool = False,
         increase_log_steps: bool = False,        # also at steps 1, 2, 4, 8... up to batch_frequency
     ):

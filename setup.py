@@ -105,9 +105,9 @@ class SetupCallback(pl.Callback):
         """The folder of learned words and training states."""
         return self.logdir / "checkpoints"
 
-    def take_folder(self) -> None:
-        """Make the run folder, for this run alone: where the name is taken, with a number behind it. Raises UserError
-        where that is not possible."""
+    def take_folder(self) -> Path:
+        """Make the run folder, for this run alone: where the name is taken, with a number behind it. Its path. Raises
+        UserError where that is not possible."""
         wanted = self.logdir
         try:
             for n in itertools.count():
@@ -119,6 +119,7 @@ class SetupCallback(pl.Callback):
                     pass
             for name in ("checkpoints", "configs", "images"):
                 (self.logdir / name).mkdir()
+            return self.logdir
         except OSError as error:
             raise UserError(f"{self.logdir}: the run folder cannot be made ({error.strerror}); give another "
                             "--logdir") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ from ldm.cli import (
     first_line,
     quiet_lightning,
     run_command,
+    training_seed,
+    word,
 )
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
@@ -28,6 +31,7 @@ from load import (
     ROOT,
     VARIANTS,
     add_model_flags,
+    check_config,
     check_files,
     config_beside,
     instantiate_from_config,
@@ -62,20 +66,20 @@ def get_parser() -> CommandParser:
     add_switch(parser, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
     add("-n", "--name", help="name of the run; default: the first config's")
     add("-f", "--postfix", help="goes behind the name")
-    add("-l", "--logdir", help="where run folders go (default: logs)")
+    add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
-    add("--init_word", metavar="WORD", help="word the new one starts from")
-    add("--placeholder_string", metavar="SIGN", help="how prompts write the new word; one token, such as *")
+    add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
+    add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
-    add_model_flags(parser, "--variant", "--gpus")
-    add("-s", "--seed", type=int, help="seed of everything random (default: 23, or the resumed run's)")
-    add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation "
-               "(default: true, or as the resumed run has it)")
-    add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name "
-               "(default: true)")
+    add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
+    add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
+    add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
+               "default: true, or as the resumed run does")
+    add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
+               "default: true")
     add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     return parser
@@ -118,7 +122,7 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
         find_images(opt.data_root)
     for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
         if opt.resume and getattr(opt, flag) is not None:
-            raise UserError(f"--{flag} has no effect with --resume: the run stays in its folder")
+            raise UserError(f"--{flag} {getattr(opt, flag)}: with --resume a run stays in its folder; leave it out")
 
 
 def find_run(opt: argparse.Namespace) -> Run:
@@ -126,13 +130,15 @@ def find_run(opt: argparse.Namespace) -> Run:
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     if opt.resume:
         run = find_resumed(opt.resume, now)
-        check_writable(run.path, "--resume")
+        if opt.train:
+            check_writable(run.path, "--resume")
         return run
     if not opt.base:
         raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
     logdir = opt.logdir or "logs"
     run = Run(Path(logdir, opt.project or "", run_name(opt, now)), opt.base, now)
-    check_writable(run.path.parent, "--logdir")
+    if opt.train:
+        check_writable(run.path.parent, "--logdir")
     return run
 
 
@@ -140,14 +146,16 @@ def run_name(opt: argparse.Namespace, now: str) -> str:
     """The name of a new run's folder. Raises UserError for names that lead out of --logdir or do not fit."""
     for flag in ("name", "postfix", "project"):
         text = getattr(opt, flag) or ""
-        if re.search(r"[/\\\0]", text) or text.startswith("-") or re.fullmatch(r"\.+", text):
-            raise UserError(f"--{flag} {text!r}: must be part of a folder's name, without / and \\, not starting with -, "
-                            "not of dots alone")
+        parts = re.split(r"[/\\]", text.rstrip("/") if flag == "project" else text) if text else []
+        if any(not part.strip(".") or part.startswith("-") or not part.isprintable() for part in parts) or (
+                len(parts) > 1 and flag != "project"):
+            raise UserError(f"--{flag} {text!r}: must be the name of a folder, which stays in --logdir")
     data = Path(opt.data_root).name if opt.datadir_in_name is not False and opt.data_root else ""
     name = f"{data}{now}_{opt.name or Path(opt.base[0]).stem}{opt.postfix or ''}"
-    for flag, text, room in (("--name and --postfix", name, 250), ("--project", opt.project or "", 255)):
-        if (size := len(os.fsencode(text))) > room:  # of the 255 bytes that file systems take, some for a number
-            raise UserError(f"{flag}: {text[:40]}... has {size} bytes and {room} fit; give a shorter one"
+    # file systems take 255 bytes; some are for a number behind the name
+    for flag, text, room in (("--name", name, 250), *(("--project", p, 255) for p in Path(opt.project or "").parts)):
+        if (size := len(os.fsencode(text))) > room:
+            raise UserError(f"{flag}: a folder's name of {size} bytes, {text[:30]}..., and {room} fit; give a shorter one"
                             + ", or --datadir_in_name false" * bool(data and text is name))
     return name
 
@@ -172,7 +180,7 @@ def find_resumed(resume: str, now: str) -> Run:
         except UserError as error:
             if file is files[-1] or not files[-1].is_file():
                 raise UserError(f"--resume {error}") from error
-            print(f"{error}; going on from the one before it", file=sys.stderr)
+            print(f"warning: {error}; going on from {files[-1]}", file=sys.stderr)
     raise AssertionError
 
 
@@ -240,7 +248,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
+    config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
@@ -280,8 +288,8 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
                            ("embedding_manager_ckpt", stored.file and os.path.realpath(stored.file),
                             file and os.path.realpath(file))):
         if old != new:
-            raise UserError(f"--{flag} has no effect with --resume: {run.path} goes on from what it has learned; leave "
-                            "it out, or start a new run")
+            raise UserError(f"--{flag}: {run.path} started from {old}, and goes on from what it has learned; for a start "
+                            f"from {new} begin a new run")
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -319,23 +327,22 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     assert run.state
     kept: dict[str, torch.Tensor] = {n: v for n, v in run.state["state_dict"].items() if torch.is_tensor(v)}
     learns = inversion.learned()
-    words, wanted = ([n.removeprefix(word) for n in names if n.startswith(word)] for names in (kept, learns)
-                     for word in ["embedding_manager.string_to_param_dict."])
-    if set(words) != set(wanted):
-        raise UserError(f"{run.path} learns {' '.join(map(repr, words)) or 'nothing'}, not "
-                        f"{' '.join(map(repr, wanted))}; start a new run for that, without --resume")
-    if set(kept) != set(learns):
-        here, there = ("without", "with") if set(kept) < set(learns) else ("with", "without")
-        raise UserError(f"{run.path} learns {here} layers behind the text encoder, what it is to be resumed as "
-                        f"{there}; resume it with train_new{'_v1' * (here == 'with')}.py")
-    for name, value in kept.items():
-        if value.shape != learns[name].shape:
-            raise UserError(f"{run.path} learns {name.split('.', 1)[1]} of shape {list(value.shape)}, the config makes "
-                            f"it {list(learns[name].shape)}; leave that as it was, or start a new run")
+    there, here = ({n: list(v.shape) for n, v in named.items()} for named in (kept, learns))
+    if there != here:
+        raise UserError(f"--resume {run.path}: this run learns {describe_learned(there)}, and the command asks for "
+                        f"{describe_learned(here)}; begin a new run for that, or leave it as it was")
     with torch.no_grad():
         for name, value in kept.items():
             learns[name].copy_(value)
     say(f"going on at step {run.state['global_step']} of {run.checkpoint}")
+
+
+def describe_learned(shapes: dict[str, list[int]]) -> str:
+    """The words and layers behind parameters of so many shapes, by name."""
+    words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
+    text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
+    layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
+    return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))
 
 
 def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tuple[pl.Trainer, SetupCallback]:
@@ -395,28 +402,34 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
 
 
 def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
-    """Set everything up, and learn the word if --train is given."""
+    """Set everything up, and learn the word if --train is given. Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
+    from ldm.data.data_module import DataModuleFromConfig
+    from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
     data = instantiate_from_config(config.data)
     data.setup()
+    if isinstance(data, DataModuleFromConfig):
+        data.check_sizes(pixel_stride(config.model))
     model = build_model(config, run)
     trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
     inversion = TextualInversion(model)
     if run.state:
         take_learned(run, inversion)
+    if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
+        say(summary)
     if opt.train:
         learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
     if not opt.train:
         describe(trainer, model)
-        say("nothing was learned: this has only set everything up and checked it; give -t to learn")
+        say("nothing was learned: everything is in order, and -t learns")
 
 
 def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> None:
@@ -442,7 +455,7 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stop
     say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
-        f"{setup.checkpoints / 'embeddings.pt'}; --resume {setup.logdir} goes on from here")
+        f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
     if setup.interrupted:
         sys.exit(130)
 

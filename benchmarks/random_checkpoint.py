@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ldm.cli import CommandParser, run_command
+from ldm.cli import CommandParser, run_command, training_seed
 from load import ROOT, check_files, instantiate_from_config, load_config
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
     parser.add_argument("--multilingual", type=Path, metavar="FOLDER", help="write a stand-in for xlm-roberta-base and "
                         "an aligner there too")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=training_seed, default=0)
     opt = parser.parse_args(arguments)
     check_files(opt.config)
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ldm.cli import CommandParser, run_command
+from ldm.cli import CommandParser, count, guidance, picture_seed, run_command
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
 from load import add_model_flags, check_files, load_model
 
@@ -21,9 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data_root", required=True, metavar="FOLDER", help="the pictures it was learned from")
     parser.add_argument("--prompt", nargs="+", help="prompts to draw; default: five with the learned word")
     parser.add_argument("--out", default="outputs/learned.png", metavar="PNG", help="where the sheet goes")
-    parser.add_argument("--ddim_steps", type=int, default=50, help="sampling steps")
-    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
-    parser.add_argument("--seed", type=int, default=42, help="of the first picture of each prompt")
+    parser.add_argument("--ddim_steps", type=count, default=50, help="sampling steps")
+    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
+    parser.add_argument("--seed", type=picture_seed, default=42, help="of the first picture of each prompt")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
     check_files(opt.embedding, opt.config, opt.ckpt_path)

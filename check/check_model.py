@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from ldm.cli import CommandParser, print_table, run_command
+from ldm.cli import CommandParser, count, print_table, run_command
+from ldm.filetypes import shown
 from load import add_model_flags, check_files, compare_state, find_config, load_config, meta_model, read_state_dict
 
 # Parts as published checkpoints name them.
@@ -22,7 +23,7 @@ def print_names(title: str, names: list[str], most: int) -> None:
     """Print a title, how many names there are, and at most so many of them."""
     print(f"\n{title}: {len(names) or 'none'}")
     for name in names[:most]:
-        print(f"  {name}")
+        print(f"  {shown(name)}")
     if len(names) > most:
         print(f"  ... and {len(names) - most} more")
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
                                      "formats, and what its config misses or does not expect.")
     parser.add_argument("ckpt", metavar="CKPT")
     add_model_flags(parser, "--config")
-    parser.add_argument("--most", type=int, default=10, help="names to list at most")
+    parser.add_argument("--most", type=count, default=10, help="names to list at most")
     opt = parser.parse_args(arguments)
     check_files(opt.ckpt, opt.config)
 
@@ -56,6 +57,11 @@ def main(arguments: list[str] | None = None) -> None:
     print_names("weights the config expects and the checkpoint misses", missing, opt.most)
     print_names("entries the config does not expect", unexpected, opt.most)
     print_names("weights of another shape", misshapen, opt.most)
+
+    from ldm.serialization import not_finite
+
+    print_names("weights that are not finite (of a large file the small ones are looked at)", not_finite(weights),
+                opt.most)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_table, run_command
+from ldm.util import quoted
 from load import add_model_flags, check_files, load_model
 
 if TYPE_CHECKING:
@@ -35,9 +36,12 @@ def injected_positions(manager, tokens: list[int]) -> list[tuple[str, int, int]]
 
 def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Tensor) -> None:
     """v2's greedy translation of a prompt: the token at each target position, and whence it comes."""
-    source_encoder, aligner = encoder.translator
+    if not encoder.tknz_fn.ids(prompt):
+        print("an empty prompt is not translated; it stays empty")
+        return
+    _, aligner = encoder.translator
     tokenizer = encoder.tknz_fn.tokenizer
-    source = source_encoder([prompt], list(manager.string_to_token_dict))
+    source = encoder.read([prompt], manager.string_to_token_dict)
     tokens = aligner.greedy_decode(source, token_embeddings, tokenizer.sep_token_id)
     outputs = aligner(source, token_embeddings, tokens[:, :-1])[0][0]
     rows = []
@@ -68,10 +72,29 @@ def main(arguments: list[str] | None = None) -> None:
         look(opt, load_model(opt))
 
 
+def features_without(encoder, manager, starts: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
+    """Features [B, N, D] of the prompts of token ids [B, N] as they were before anything was learned: as many vectors
+    at each placeholder, from {placeholder: [n, dim]} or its own token's."""
+    from torch import nn
+
+    from ldm.modules.embedding_manager import initial_vectors
+
+    learned, own = manager.string_to_param_dict, encoder.transformer.token_emb.weight
+    try:
+        manager.string_to_param_dict = nn.ParameterDict({
+            p: initial_vectors(starts.get(p, own[int(manager.string_to_token_dict[p])][None]), len(vectors))
+            for p, vectors in learned.items()})
+        return encoder.transformer(tokens, manager)
+    finally:
+        manager.string_to_param_dict = learned
+
+
 def look(opt, model) -> None:
     """Print the placeholders of opt.embedding and, with opt.prompt, what they do to it."""
     encoder, manager = model.cond_stage_model, model.embedding_manager
     token_embeddings = encoder.transformer.token_emb.weight
+    starts = dict(manager.initial_embeddings)
+    words = dict(zip(manager.placeholder_strings, manager.initializer_words, strict=False))
     manager.load(opt.embedding)
 
     lengths = token_embeddings.norm(dim=1)
@@ -83,16 +106,19 @@ def look(opt, model) -> None:
         for placeholder, vectors in manager.string_to_param_dict.items() for n, vector in enumerate(vectors)])
 
     if opt.prompt is not None:
-        manager.warn_if_absent([opt.prompt])
-        tokens = encoder.tokenize(opt.prompt, manager.string_to_token_dict)[0]
+        manager.warn_about([opt.prompt])
+        tokens = encoder.tokenize(opt.prompt, manager.string_to_token_dict).to(token_embeddings.device)
+        before, after = features_without(encoder, manager, starts, tokens)[0], model.get_learned_conditioning(
+            [opt.prompt])[0]
+        tokens = tokens[0].cpu()
         entries = {position: f"{placeholder}, vector {n}" for placeholder, n, position in
                    injected_positions(manager, tokens.tolist())}
-        before, after = encoder.encode([opt.prompt])[0], model.get_learned_conditioning([opt.prompt])[0]
         moved = (after - before).norm(dim=1) / before.norm(dim=1)
         pieces = encoder.tknz_fn.tokenizer.convert_ids_to_tokens(tokens.tolist())
         length = max([p for p, piece in enumerate(pieces) if piece != "[PAD]"] + list(entries)) + 1
-        print(f"\n{opt.prompt!r}: {len(entries)} vectors go in; the features move by "
-              f"{float((after - before).norm() / before.norm()):.3f} of their length")
+        instead = ", ".join(f"{words.get(p, p)!r} in place of {p}" for p in manager.string_to_param_dict)
+        print(f"\n{quoted(opt.prompt)}: {len(entries)} vectors go in; against the same prompt with {instead} the "
+              f"features move by {float((after - before).norm() / before.norm()):.3f} of their length")
         print_table(("position", "token", "learned vector there", "features move by"), [
             (p, pieces[p], entries.get(p, ""), float(moved[p])) for p in range(length)])
         if opt.variant == "v2":

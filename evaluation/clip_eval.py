@@ -7,8 +7,7 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 from transformers.utils import logging
 
-from ldm.errors import UserError
-from ldm.util import resolve_folder
+from ldm.pretrained import from_pretrained
 
 
 class CLIPEvaluator:
@@ -19,15 +18,11 @@ class CLIPEvaluator:
 
     def __init__(self, name_or_folder: str, device: torch.device | str = "cpu", batch_size: int = 64):
         self.batch_size = batch_size
-        folder = resolve_folder(name_or_folder)
         logging.disable_progress_bar()
-        try:
-            self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
-            self.model.to(device)  # type: ignore[arg-type]  # transformers wraps nn.Module.to and loses its types
-            self.processor = CLIPImageProcessor.from_pretrained(folder)
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        except (OSError, ValueError) as error:
-            raise UserError(f"CLIP {name_or_folder}: {str(error).splitlines()[0]}") from error
+        self.model = from_pretrained(CLIPModel, name_or_folder, "CLIP", weights_only=True, dtype=torch.float32).eval()
+        self.model.to(device)
+        self.processor = from_pretrained(CLIPImageProcessor, name_or_folder, "CLIP")
+        self.tokenizer = from_pretrained(AutoTokenizer, name_or_folder, "CLIP")
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from evaluation.measures import JUDGE, PUBLISHED_JUDGE, interval
-from ldm.cli import CommandParser, print_table, run_command
+from ldm.cli import CommandParser, count, guidance, picture_seed, print_table, run_command
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
 from ldm.errors import UserError
 from ldm.files import write_bytes
@@ -35,10 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
         f"the embedded model, else {PUBLISHED_JUDGE}")
     add("--prompts", metavar="YAML", default=str(PROMPTS.relative_to(ROOT)), help="lists of prompts")
     add("--prompt_set", metavar="NAME", help="which lists in it; default: emoji for the embedded model, else published")
-    add("--n_samples", type=int, default=4, help="pictures for each prompt")
-    add("--ddim_steps", type=int, default=50, help="sampling steps")
-    add("--scale", type=float, help="guidance scale; default: the model's own")
-    add("--seed", type=int, default=42, help="of the first picture of each prompt")
+    add("--n_samples", type=count, default=4, help="pictures for each prompt")
+    add("--ddim_steps", type=count, default=50, help="sampling steps")
+    add("--scale", type=guidance, help="guidance scale; default: the model's own")
+    add("--seed", type=picture_seed, default=42, help="of the first picture of each prompt")
     add("--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="for report.json and sheet.png")
     add_model_flags(parser)
     opt = parser.parse_args(arguments)

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 import train_new
 from evaluation.measures import JUDGE, background, both_right, ranks
+from ldm.cli import count, guidance
 from ldm.data.emoji import COLOURS, with_article
-from ldm.data.pictures import to_images
+from ldm.data.pictures import find_images, to_images
 from ldm.errors import UserError
-from load import ROOT, add_model_flags, check_files, load_model
+from ldm.files import file_identity, write_bytes
+from load import ROOT, add_model_flags, check_files, load_config, load_model, model_config
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,18 +80,28 @@ class Suite:
 
     def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
         """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
-        did: its embedding file."""
-        runs, run = self.opt.out / name, f"{'?' * len('2026-01-01T00-00-00')}_{folder.name}"
-        if not (done := sorted(runs.glob(f"{run}/learned"))):
-            arguments = ["--base", CONFIGS[self.variant], "-t", "--actual_resume", self.opt.ckpt_path,
-                         "--name", folder.name, "-l", runs, "--datadir_in_name", "false", "--data_root", folder,
-                         "--init_word", self.opt.init_word or self.by_slug[folder.name]["kind"],
-                         "lightning.callbacks.image_logger.params.disabled=true",
-                         *self.opt.override, *overrides]
-            train_new.main([str(a) for a in arguments], self.variant)
-            done = [max(runs.glob(run)) / "learned"]
-            done[0].touch()  # a run that was killed has embeddings too, but not this
-        return done[-1].parent / "checkpoints/embeddings.pt"
+        learned it from all the same: its embedding file."""
+        runs, base = self.opt.out / name, CONFIGS[self.variant]
+        init_word = self.opt.init_word or self.by_slug[folder.name]["kind"]
+        overrides = (*self.opt.override, *overrides)
+        request = json.dumps({
+            "word": folder.name, "init_word": init_word, "variant": self.variant, "overrides": overrides,
+            "base": OmegaConf.to_yaml(load_config(base)),
+            "model": OmegaConf.to_yaml(model_config(self.opt.ckpt_path, None)),
+            "checkpoint": file_identity(self.opt.ckpt_path),
+            "pictures": {p.name: file_identity(p) for p in find_images(folder)},
+        }, indent=1, ensure_ascii=False).encode()
+        for done in sorted(runs.glob("*/learned")):
+            if done.read_bytes() == request:
+                return done.parent / "checkpoints/embeddings.pt"
+        before = set(runs.glob("*"))
+        arguments = ["--base", base, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name, "-l", runs,
+                     "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
+                     "lightning.callbacks.image_logger.params.disabled=true", *overrides]
+        train_new.main([str(a) for a in arguments], self.variant)
+        run = max(r for r in set(runs.glob("*")) - before if r.name.partition("_")[2].startswith(folder.name))
+        write_bytes(run / "learned", request)  # a run that was killed has embeddings too, but not this
+        return run / "checkpoints/embeddings.pt"
 
     def measure(self, word: str, concept: dict[str, Any], training: list[Image.Image], plain: int = 4
                 ) -> dict[str, list[Any]]:
@@ -117,8 +130,8 @@ def suite_flags(parser: argparse.ArgumentParser, out: str) -> argparse.ArgumentP
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
                         "are there are not learned again")
     parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
-    parser.add_argument("--ddim_steps", type=int, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    parser.add_argument("--ddim_steps", type=count, default=20, help="steps of DPM-Solver++")
+    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
     parser.add_argument("--init_word", help="start all words from this one; default: the kind that each concept is of")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     add_model_flags(parser, without=["--embedding_path"])

@@ -1,24 +1,28 @@
-"""What the command lines share: one-line errors, on/off flags, config overrides, printed tables."""
+"""What the command lines share: one-line errors, kinds of flags, config overrides, printed tables."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import inspect
+import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ldm import interrupt
+from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
-from ldm.util import accepted_parameters, get_obj_from_str, merge_configs
+from ldm.schema import Range, accepted_parameters, strip
+from ldm.targets import get_obj_from_str, trust_targets
 
 ON, OFF = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
@@ -40,14 +44,17 @@ class CommandParser(argparse.ArgumentParser):
             self, args: Sequence[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse has it; -d may be followed by true or false."""
         rest: list[str] = []
-        for argument in map(str, sys.argv[1:] if args is None else args):
+        for argument in readable(sys.argv[1:] if args is None else args):
             if rest and rest[-1] in ("-d", "--debug") and argument.lower() in ON + OFF:
                 if argument.lower() in OFF:
                     rest.pop()
                 continue
             rest.append(argument)
         CommandParser.debug = bool({"-d", "--debug"} & set(rest))
-        return super().parse_known_args(rest, namespace)
+        options, unknown = super().parse_known_args(rest, namespace)
+        if getattr(options, "trust_targets", False):
+            trust_targets()
+        return options, unknown
 
 
 class Formatter(argparse.HelpFormatter):
@@ -64,28 +71,142 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def readable(arguments: Sequence[Any]) -> list[str]:
+    """Arguments of a command line as text. Raises UserError for one that is not valid UTF-8."""
+    for number, argument in enumerate(texts := [str(a) for a in arguments], 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"argument {number}, {argument.encode('utf-8', 'backslashreplace').decode()!r}, is not "
+                            "valid UTF-8") from error
+        if "\0" in argument:
+            raise UserError(f"argument {number}, {argument!r}, holds a character of code 0")
+    return texts
+
+
+def prepare_streams() -> None:
+    """Make sure that whatever is printed can be: text that a terminal's encoding lacks is escaped, and a stream that
+    was closed is the null device. Python that has no UTF-8 for names of files is started again with it."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush_output() -> int:
+    """Write out what was printed; 1 where nobody reads it any more, as behind `| head`."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as null:  # so that Python does not try again when it ends
+            os.dup2(null.fileno(), sys.stdout.fileno())
+        return 1
+    return 0
+
+
 def run_command(main: Callable[[], None]) -> None:
-    """Call main; a UserError becomes one line on stderr and exit status 2. With --debug the traceback is shown."""
+    """Call main; a UserError becomes one line on stderr and exit status 2. With --debug the traceback is shown, with
+    what caused the error."""
+    prepare_streams()
+    trust_targets(False)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.showwarning = lambda message, *args, **kwargs: print(f"warning: {message}", file=sys.stderr)
+    status: Any = 0
     interrupt.running = True
     try:
         main()
-    except UserError as error:
-        if CommandParser.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR):
-            raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+    except SystemExit as stop:
+        status = stop.code
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        status = report("stopped", 130)
+    except BrokenPipeError:
+        status = 1
+    except Exception as error:
+        line = one_line(error)
+        if line is None or CommandParser.debug:
+            raise
+        status = report(f"error: {line}", 2)
     finally:
         interrupt.running = False
+    unread = flush_output()
+    if status or unread:
+        sys.exit(status or unread)
+
+
+def report(line: str, status: int) -> int:
+    """Print a line on stderr, if anybody reads it, and return the status."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+    return status
+
+
+def one_line(error: Exception) -> str | None:
+    """What to tell somebody who can mend the cause of an error; None for a fault of this program."""
+    if isinstance(error, UserError):
+        return " ".join(str(error).splitlines())
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS,
+                                                      errno.ENOTDIR):
+        return f"{error.filename or 'writing'}: {error.strerror}"
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's
+        return f"lightning.trainer: {first_line(error)}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or isinstance(
+            error, RuntimeError) and ("not enough memory" in str(error) or "can't allocate memory" in str(error)):
+        return "not enough memory; take fewer pictures at a time, smaller ones, or a smaller model"
+    return None
+
+
+def number(kind: type[int] | type[float], low: float, high: float, above: bool = False) -> Callable[[str], Any]:
+    """An argparse type: whole numbers, or any, from low to high, without low itself if `above`."""
+    allowed = Range(low, high, above)
+    pattern = r"[-+]?\d{1,30}" if kind is int else r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+
+    def read(text: str) -> Any:
+        if re.fullmatch(pattern, text, re.ASCII) and allowed.allows(kind(text)):
+            return kind(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {'whole ' * (kind is int)}number {allowed}")
+
+    return read
+
+
+# Kinds of numbers that flags take.
+count = number(int, 1, 10**9)
+natural = number(int, 0, 10**9)
+pixels = number(int, 1, 2**15)
+training_seed = number(int, 0, 2**32 - 1)
+picture_seed = number(int, 0, 2**63 - 10**6)
+share = number(float, 0, 1)
+weight = number(float, 0, 1e6)
+positive = number(float, 0, 1e6, above=True)
+rate = number(float, 0, 1000, above=True)
+guidance = number(float, -1000, 1000)
+
+
+def word(text: str) -> str:
+    """An argparse type: text that is not empty, without spaces and quotes around it."""
+    if not strip(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is empty")
+    return strip(text)
+
+
+def gpu_numbers(text: str) -> str:
+    """An argparse type: numbers of GPUs, such as 0 or 0,1."""
+    numbers = [n for n in text.replace(" ", "").split(",") if n]
+    if not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: give GPU numbers such as 0 or 0,1, each once")
+    return ",".join(numbers)
+
+
+def gpu_number(text: str) -> str:
+    """An argparse type: the number of one GPU."""
+    if "," in (numbers := gpu_numbers(text)):
+        each = " and ".join(f"--gpus {n}" for n in numbers.split(","))
+        raise argparse.ArgumentTypeError(f"{text!r}: this command works on one GPU and does not share its work; run it "
+                                         f"once for each, with {each}")
+    return numbers
 
 
 def on_off(text: str) -> bool:
@@ -113,24 +234,30 @@ def valid_keys(config: Mapping[Any, Any], prefix: str = "") -> tuple[set[str], s
     """(keys a config has or its targets take, prefixes below which any key goes)."""
     keys: set[str] = set()
     open_prefixes: set[str] = set()
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        keys.add(key)
-        if isinstance(value, dict):
-            below, open_below = valid_keys(value, f"{key}.")
-            keys, open_prefixes = keys | below, open_prefixes | open_below
-    if "target" in config:
+    accepted = None
+    params = config.get("params") or {}
+    if "target" in config and isinstance(params, dict):
         accepted = accepted_parameters(get_obj_from_str(config["target"]))
         if accepted is None:
             open_prefixes.add(f"{prefix}params.")
         else:
             keys |= {f"{prefix}params.{name}" for name in accepted}
-            open_prefixes |= {f"{prefix}params.{name}." for name in accepted - set(config.get("params") or {})}
+            open_prefixes |= {f"{prefix}params.{name}." for name in accepted - set(params)}
+    for name, value in config.items():
+        keys.add(f"{prefix}{name}")
+        if not isinstance(value, dict):
+            continue
+        if name == "params" and accepted is not None:  # a target under a parameter that is left out means nothing
+            keys |= {f"{prefix}params.{parameter}" for parameter in params}
+            value = {parameter: v for parameter, v in params.items() if parameter in accepted}
+        below, open_below = valid_keys(value, f"{prefix}{name}.")
+        keys, open_prefixes = keys | below, open_prefixes | open_below
     return keys, open_prefixes
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The config with `key.path=value` overrides merged in. Raises UserError for a key that nothing reads."""
+    """The config with `key.path=value` overrides merged in. Raises UserError for a key that nothing reads, and for a
+    value that is no YAML; `ldm.checks.check_config` says what else may be wrong with it."""
     from pytorch_lightning import Trainer
 
     check_overrides(overrides)
@@ -139,15 +266,19 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     keys, open_prefixes = valid_keys(content)
     keys.add("lightning.modelcheckpoint.params.every_n_train_steps")
     keys |= {f"lightning.trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters if p != "self"}
-    for override in overrides:
-        key = override.partition("=")[0]
+    for override in readable(overrides):
+        key, _, text = override.partition("=")
         if key not in keys and not any(key.startswith(p) for p in open_prefixes):
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
-    try:
-        return merge_configs(config, OmegaConf.from_dotlist(list(overrides)))
-    except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"an override does not fit the config: {first_line(error)}") from error
+        try:
+            value = parse_yaml(text)
+        except UserError as error:
+            raise UserError(f"{override}: the value is not YAML ({error})") from error
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        config = merge_configs(config, value)
+    return config
 
 
 def quiet_lightning() -> None:

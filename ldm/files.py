@@ -1,10 +1,13 @@
 """Writing files: whole or not at all."""
 
+import contextlib
 import errno
+import hashlib
 import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ldm.errors import UserError
@@ -32,6 +35,85 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def next_number(folder: Path) -> int:
+    """One more than the highest number that begins a picture's name in the folder; 0 in an empty one."""
+    return max((int(m[1]) for n in os.listdir(folder) if (m := re.match(r"([0-9]+).*\.png$", n))), default=-1) + 1
+
+
+def write_numbered(folder: str | Path, data: bytes, digits: int, name: str) -> Path:
+    """Write `<number><name>` into a folder, whole or not at all, under a number that no other process gets: its path.
+
+    The temporary file is the claim on a number: it is made exclusively, and becomes the file by a rename.
+    """
+    folder = Path(folder)
+    number = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            number = next_number(folder) if number is None else number + 1
+            claim = folder / f".{number:0{digits}}.part"
+            try:
+                descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            except FileExistsError:  # another process writes it at this moment, or was killed there
+                continue
+            path = None
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    if next_number(folder) > number:  # taken between the look and the claim
+                        continue
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                path = claim.replace(folder / f"{number:0{digits}}{name}")
+                return path
+            finally:
+                if path is None:
+                    claim.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: could not be written ({error.strerror}); free some space or "
+                        "choose another folder") from error
+
+
+@contextlib.contextmanager
+def output_folder(folder: str | Path) -> Iterator[Path]:
+    """Make a folder and try to write into it; where what follows fails, take away again what is still empty of it.
+
+    Raises UserError, before anything else happens, where it cannot be made or written to.
+    """
+    folder, made = Path(folder), []
+    try:
+        try:
+            for path in (*reversed(folder.parents), folder):
+                if not path.is_dir():
+                    with contextlib.suppress(FileExistsError):  # another process was faster, or a file is there
+                        path.mkdir()
+                        made.append(path)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{folder}: cannot be written to ({reason}); choose another folder") from error
+        yield folder
+    except BaseException:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def file_identity(path: str | Path) -> str:
+    """16 hexadecimal digits that tell a file from another one at little cost: of its size, and its first, middle and
+    last MB. The last one of a checkpoint holds checksums of all its parts."""
+    part = 2**20
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest = hashlib.sha256(str(size).encode())
+        for start in (0, size // 2 - part // 2, size - part):
+            file.seek(max(0, start))
+            digest.update(file.read(part))
+    return digest.hexdigest()[:16]
 
 
 def keep_as(path: str | Path, name: str) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ldm.errors import UserError
 from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.models.diffusion.dpm_solver import DPMSolverSampler
 from ldm.models.diffusion.plms import PLMSSampler
 from ldm.models.diffusion.sampler import Sampler
+from ldm.util import quoted
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
 
 SAMPLERS: dict[str, type[Sampler]] = {"ddim": DDIMSampler, "plms": PLMSSampler, "dpm_solver": DPMSolverSampler}
+STRONG_SCALE = 30  # guidance beyond which it is suspected first
 PRECISIONS = {"full": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -32,6 +37,19 @@ def latent_shape(model: LatentDiffusion, H: int | None = None, W: int | None = N
     return model.channels, sizes[0] // f, sizes[1] // f
 
 
+def pixel_stride(model_config: Mapping[str, Any]) -> int | None:
+    """What width and height of pictures must be a multiple of for the model that a config describes; None where it does
+    not say so in the way of this project's networks."""
+    def halvings(path: str) -> int:
+        return len(OmegaConf.select(OmegaConf.create(dict(model_config)), f"params.{path}")) - 1
+
+    try:
+        return 2 ** (halvings("first_stage_config.params.ddconfig.ch_mult")
+                     + halvings("unet_config.params.channel_mult"))
+    except (OmegaConfBaseException, TypeError):
+        return None
+
+
 @torch.no_grad()
 def sample_prompt(
     model: LatentDiffusion,
@@ -45,7 +63,8 @@ def sample_prompt(
     precision: str = "full",                     # one of PRECISIONS
     verbose: bool = False,                       # show a progress bar
 ) -> torch.Tensor:
-    """Pictures [len(seeds), 3, H, W] in about [-1, 1]. Raises UserError when their numbers are not finite."""
+    """Pictures [len(seeds), 3, H, W] in about [-1, 1]. Raises UserError when their numbers are not finite, or, before
+    anything is drawn, those of the prompt's features."""
     n = len(seeds)
     prompts = [prompt] if isinstance(prompt, str) else prompt
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -53,11 +72,24 @@ def sample_prompt(
     autocast = nullcontext() if dtype == torch.float32 else torch.autocast(model.device.type, dtype)
     with autocast, model.ema_scope():
         cond, uncond = model.get_learned_conditioning([*prompts, ""]).split([len(prompts), 1])
+        scale = model.guidance_scale if scale is None else scale
+        if not torch.isfinite(cond).all() or not torch.isfinite(uncond).all():
+            raise UserError(f"the text features of {quoted(prompts[0])} hold numbers that are not finite; "
+                            f"{_remedy(precision, 'take another embedding file or checkpoint')}")
         z, _ = SAMPLERS[sampler](model).sample(
             steps, n, shape or latent_shape(model), cond.expand(n, -1, -1), eta=eta, generators=generators,
-            verbose=verbose, unconditional_guidance_scale=model.guidance_scale if scale is None else scale,
+            verbose=verbose, unconditional_guidance_scale=scale,
             unconditional_conditioning=uncond.expand(n, -1, -1))
         images = model.decode_first_stage(z)
     if not torch.isfinite(images).all():
-        raise UserError("the pictures hold numbers that are not finite; take --precision full, or another checkpoint")
+        strong = abs(scale) > STRONG_SCALE
+        raise UserError("the pictures hold numbers that are not finite; " + _remedy(
+            precision, f"take a --scale nearer to {model.guidance_scale:g} than {scale:g}" if strong else
+            "take another checkpoint"))
     return images
+
+
+def _remedy(precision: str, otherwise: str) -> str:
+    if precision == "full":
+        return otherwise
+    return f"take --precision full instead of {precision}, and if that does not help, {otherwise}"

@@ -36,8 +36,8 @@ class TextualInversion(pl.LightningModule):
         self.model.embedding_manager.progressive_counter = step
         loss, parts = self.model.shared_step(batch)
         lost = not torch.isfinite(loss)
-        if self.trainer.strategy.reduce_boolean_decision(lost, all=False):
-            value = float(loss) if lost else "not finite in another process"
+        if lost or self._trainer and self._trainer.strategy.reduce_boolean_decision(lost, all=False):
+            value = float(loss.detach()) if lost else "not finite in another process"
             raise Diverged(f"the loss is {value} at step {step}; lower model.base_learning_rate, or train in float32")
         if self.last_good is None or self.last_good[0] != step:
             self.last_good = step, [p.detach().clone() for p in self.model.trainable_parameters()]
@@ -98,9 +98,10 @@ class TextualInversion(pl.LightningModule):
         for state in checkpoint.get("optimizer_states", []):
             for kept, configured in zip(state["param_groups"], self.configure_optimizers().param_groups, strict=True):
                 kept |= {k: v for k, v in configured.items() if k != "params"}
-        if "loops" in checkpoint and hasattr(self.trainer.datamodule, "batches_per_epoch"):
+        data = getattr(self._trainer, "datamodule", None)
+        if "loops" in checkpoint and hasattr(data, "batches_per_epoch"):
             checkpoint["loops"] |= {"fit_loop": fit_loop_state(
-                checkpoint["global_step"], self.trainer.datamodule.batches_per_epoch(),
+                checkpoint["global_step"], data.batches_per_epoch(),
                 self.trainer.accumulate_grad_batches, self.trainer.max_steps != -1)}
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
-import zipfile
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,116 +13,45 @@ import torch
 
 from ldm.errors import UserError
 from ldm.files import write_bytes
+from ldm.filetypes import shown, tensor_format
+from ldm.torchfile import MAX_DIRECTORY, read_legacy, read_zip
+from ldm.unpickle import Inert
 
-
-class Inert:
-    """Stands in for any object a checkpoint pickles beside its tensors. It keeps nothing and does nothing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Inert:
-        """Another one: what a pickle would call does not run."""
-        return Inert()
-
-    def append(self, item: Any) -> None:
-        """Nothing; unpickling may fill a subclass of list item by item."""
-
-    def extend(self, items: Any) -> None:
-        """Nothing; or many items at once."""
-
-    def add(self, item: Any) -> None:
-        """Nothing; or a subclass of set."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Nothing; or a subclass of dict."""
-
-
-# Everything a file of tensors in plain containers needs. All else that a pickle names becomes an Inert.
-_SAFE = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "Size"): torch.Size,
-    ("torch", "device"): torch.device,
-    **{("torch", f"{name}Storage"): getattr(torch, f"{name}Storage") for name in (
-        "Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")},
-    **{("torch", str(t).split(".")[1]): t for t in (torch.float32, torch.float16, torch.bfloat16, torch.float64,
-                                                    torch.int64, torch.int32, torch.uint8, torch.bool)},
-}
-
-
-class ParameterDictStandIn:
-    """A pickled nn.ParameterDict, of any torch version, as the plain dict `tensors`."""
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, torch.Tensor] = {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        found = {k: v for k, v in (state.get("_parameters") or {}).items() if torch.is_tensor(v)}
-        # torch 1.12 and later keeps the entries as attributes, and their names in _keys
-        found.update({k: state[k] for k in state.get("_keys") or {} if torch.is_tensor(state.get(k))})
-        self.tensors = found
-
-
-class _InertUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch.nn.modules.container", "ParameterDict"):
-            return ParameterDictStandIn
-        return _SAFE.get((module, name), Inert)
-
-
-class _InertPickle:
-    """The `pickle_module` that torch.load is given: reads tensors, stands in for the rest."""
-
-    __name__ = "inert_pickle"
-    Unpickler = _InertUnpickler
-
-    @staticmethod
-    def load(file: Any, **kwargs: Any) -> Any:
-        return _InertUnpickler(file, **kwargs).load()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, ParameterDictStandIn):
-        return _plain(value.tensors)
-    if isinstance(value, torch.nn.Parameter):
-        return value.data
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return value
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:
-    """The content of a .ckpt, .pt, .bin or .safetensors file: tensors on the CPU in plain dicts.
+    """The content of a .ckpt, .pt, .bin or .safetensors file, whatever it is called: tensors on the CPU in plain dicts.
 
     Large tensors stay on disk until they are used (memory mapping). Pickled objects other than tensors and plain
-    containers never run: they come back as `Inert`. Raises UserError for a missing, truncated or foreign file.
+    containers never run: they come back as `ldm.unpickle.Inert`. Raises UserError for a file that is missing, cut short
+    or something else, and says what.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(f"{path}: not a readable safetensors file, or cut short ({error})") from error
-    mmap = zipfile.is_zipfile(path)  # the older format cannot be mapped
     try:
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-        except pickle.UnpicklingError:
-            content = torch.load(path, map_location="cpu", weights_only=False, mmap=mmap, pickle_module=_InertPickle)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError,
-            IndexError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        content = _READERS[tensor_format(path)](path)
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's file: there is no telling what a parser trips over
+        reason = shown(str(error).strip().partition("\n")[0] or type(error).__name__, 160)
         raise UserError(f"{path}: not a checkpoint, or cut short ({reason})") from error
+    if isinstance(content, Inert):
+        raise UserError(f"{path}: holds an object ({shown(content.name)}), not a dictionary of tensors; save its "
+                        "state_dict() instead")
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors")
-    return _plain(content)
+    return content
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_DIRECTORY:
+            raise ValueError("its header is too long")
+    return safetensors.torch.load_file(path)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    "zip": read_zip, "pickle": read_legacy, "safetensors": _read_safetensors}
 
 
 def write_tensors(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -155,7 +81,46 @@ def pack_weights(weights: dict[str, torch.Tensor], bits: int = 8) -> dict[str, t
     return packed
 
 
-def unpack_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Undo `pack_weights`, to float32; weights that are not packed stay as they are."""
-    return {name: w.float() * weights[name + STEP] if name + STEP in weights else w
-            for name, w in weights.items() if not name.endswith(STEP)}
+def unpack_weights(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Undo `pack_weights`, to float32; weights that are not packed stay as they are. Raises UserError for step sizes
+    that are not one a row."""
+    packed = {name for name, w in weights.items() if w.dtype == torch.int8 and name + STEP in weights}
+    for name in packed:
+        weight, step = weights[name], weights[name + STEP]
+        if not weight.dim() or step.shape != (len(weight), *[1] * (weight.dim() - 1)) or step.dtype not in FLOATS:
+            raise UserError(f"its weight {shown(name)} is packed in a way that is not known here")
+    return {name: w.float() * weights[name + STEP] if name in packed else w
+            for name, w in weights.items() if name.removesuffix(STEP) not in packed or name in packed}
+
+
+def check_weights(weights: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raises UserError, one line without the file's name, unless the weights have the names and shapes of `expected`
+    (more names do not matter) and are finite real numbers.
+
+    Of a large file only its small tensors are read for that: numbers that are not finite come from a training that went
+    wrong, and then biases and norms have them too; reading gigabytes to be sure would take longer than loading them.
+    """
+    def first(names: list[str]) -> str:
+        return f"{len(names)} weights {{}} ({', '.join(map(shown, names[:3]))}{', ...' * (len(names) > 3)})"
+
+    if missing := [n for n in expected if not torch.is_tensor(weights.get(n))]:
+        raise UserError(first(missing).format("are missing"))
+    if misshapen := [n for n in expected if weights[n].shape != expected[n].shape]:
+        name = misshapen[0]
+        raise UserError(f"{first(misshapen).format('have another shape')}: {shown(name)} is "
+                        f"{list(weights[name].shape)}, expected {list(expected[name].shape)}")
+    if odd := [n for n in expected if expected[n].is_floating_point() and weights[n].dtype not in FLOATS]:
+        raise UserError(f"{first(odd).format('are not real numbers')}: {shown(odd[0])} is {weights[odd[0]].dtype}")
+    if broken := not_finite({n: weights[n] for n in expected}):
+        raise UserError(first(broken).format("hold numbers that are not finite (NaN, infinity)")
+                        + ": its training went wrong, or the file is damaged")
+
+
+SMALL = 2**16, 2**26  # numbers: of a tensor, and of all, that are looked at in any case
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of weights with NaN or infinity in them: among all weights, or among the small ones of a large file."""
+    whole = sum(w.numel() for w in weights.values()) <= SMALL[1]
+    return [n for n, w in weights.items() if w.dtype in FLOATS and (whole or w.numel() <= SMALL[0])
+            and not bool(torch.isfinite(w.float()).all())]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from ldm.cli import run_command
+from ldm.cli import run_command, share, weight
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
 from pretrain.checkpoint import Run, parser
@@ -66,8 +66,8 @@ def held_out_pictures(count: int, device: torch.device) -> torch.Tensor:
 def main(arguments: list[str] | None = None) -> None:
     """Train the autoencoder, or go on with it, and write autoencoder.ckpt into the run folder."""
     flags = parser("Train the emoji model's autoencoder.", minutes=45, batch_size=8, learning_rate=2e-3)
-    flags.add_argument("--kl_weight", type=float, default=2e-6, help="weight of the KL term, summed over latents")
-    flags.add_argument("--recolour", type=float, default=0.25, help="share of batches with colour channels swapped")
+    flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
+    flags.add_argument("--recolour", type=share, default=0.25, help="share of batches with colour channels swapped")
     opt = flags.parse_args(arguments)
     check_packages()
     import torch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ldm.cli import CommandParser, run_command
+from ldm.cli import CommandParser, guidance, run_command
 from ldm.data.pictures import contact_sheet, save_image, to_images
 from load import add_model_flags, check_files, load_model
 
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(description="Draw a contact sheet of 20 captions of concepts the model was "
                                      "trained on.")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG")
-    parser.add_argument("--scale", type=float, help="guidance scale; default: the model's own")
+    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
     add_model_flags(parser)
     opt = parser.parse_args(arguments)
     check_files(opt.ckpt_path, opt.config, opt.embedding_path)

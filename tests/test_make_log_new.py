@@ -18,7 +18,8 @@ class Module(torch.nn.Module):
 
 
 class Trainer:
-    is_global_zero, loggers = True, []
+    is_global_zero = True
+    loggers: list = []
 
     def __init__(self, folder):
         self.default_root_dir, self.global_step = folder, 0

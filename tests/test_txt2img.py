@@ -127,7 +127,7 @@ def test_warnings(tmp_path, emoji_model):
     (("--embedding_path", "README.md"), ["README.md"]),
     (("--embedding_path", GOLDEN / "embeddings.pt"), ["16 wide", "192"]),
     (("--ddim_steps", 0), ["--ddim_steps"]), (("--ddim_steps", 1001), ["1001"]), (("--n_samples", 0), ["--n_samples"]),
-    (("--H", 33), ["--H 33"]), (("--W", 0), ["--W 0"]), (("--ddim_eta", 2), ["--ddim_eta"]),
+    (("--H", 33), ["--H 33"]), (("--W", 0), ["--W", "'0'"]), (("--ddim_eta", 2), ["--ddim_eta"]),
     (("--plms", "--ddim_eta", 0.5), ["--ddim_eta"]), (("--seed", -1), ["--seed"]),
 ])
 def test_bad_input_is_one_line(tmp_path, arguments, words):

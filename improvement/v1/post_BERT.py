@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import nn
@@ -12,10 +13,19 @@ from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.modules.diffusionmodules.util import zero_module
 from ldm.modules.embedding_manager import EmbeddingManager
+from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
+from ldm.schema import Range, Rate, Weight
+from ldm.serialization import check_weights
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.modules import BERTEmbedder
+
+MAX_LAYERS = 64  # of what an adapter's file asks for
+
+
+Bottleneck = Annotated[int, Range(0, 10**6)]
+Layers = Annotated[int, Range(0, 1000)]
 
 
 class AdapterLayer(nn.Module):
@@ -60,8 +70,8 @@ class PostBERTManager(EmbeddingManager):
     def __init__(
         self,
         embedder: BERTEmbedder,
-        bottleneck: int = 64,         # width of the adapter; 0: none
-        n_layer: int = 1,             # transformer layers behind it
+        bottleneck: Bottleneck = 64,  # width of the adapter; 0: none
+        n_layer: Layers = 1,          # transformer layers behind it
         everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
         **kwargs: Any,                # see EmbeddingManager
     ):
@@ -97,15 +107,22 @@ class PostBERTManager(EmbeddingManager):
         if not isinstance(state, dict) or not state:
             raise UserError(f"{path}: a word without an adapter, learned with train_new.py; use it with txt2img.py, or "
                             "learn one with train_new_v1.py")
-        down = state.get("adapter.down.weight")
-        layers = {n.split(".")[2] for n in state if n.startswith("transformer.layers.")}
-        self._sizes = {"bottleneck": 0 if down is None else len(down), "n_layer": len(layers) // 2}
-        self.everywhere = bool(content.get("post_BERT_everywhere", False))
-        post_bert = PostBERT(self.dim, **self._sizes)
+        down, everywhere = state.get("adapter.down.weight"), content.get("post_BERT_everywhere", False)
+        layers = {n.split(".")[2] for n in state if isinstance(n, str) and re.match(r"transformer\.layers\.\d+\.", n)}
+        sizes = {"bottleneck": len(down) if torch.is_tensor(down) and down.dim() else 0, "n_layer": len(layers) // 2}
         try:
-            post_bert.load_state_dict(state)
-        except RuntimeError as error:
-            raise UserError(f"{path}: its adapter was learned for another model") from error
+            if sizes["n_layer"] > MAX_LAYERS:
+                raise UserError(f"it has more layers than {MAX_LAYERS}")
+            with without_weights():  # no memory before it is known that the file has as much
+                expected = PostBERT(self.dim, **sizes).state_dict()
+            if set(state) != set(expected) or not isinstance(everywhere, bool):
+                raise UserError("it has other parts than an adapter")
+            check_weights(state, expected)
+        except UserError as error:
+            raise UserError(f"{path}: its adapter was learned for another model, or is damaged: {error}") from error
+        self._sizes, self.everywhere = sizes, everywhere
+        post_bert = PostBERT(self.dim, **sizes)
+        post_bert.load_state_dict(state)
         self.post_bert = post_bert.to(self.embedder.transformer.token_emb.weight.device)
 
 
@@ -119,8 +136,8 @@ class PostBERTDiffusion(LatentDiffusion):
 
     def __init__(
         self,
-        preservation_weight: float = 1.0,    # of the preservation term
-        post_learning_rate: float = 1e-4,    # of the layers
+        preservation_weight: Weight = 1.0,   # of the preservation term
+        post_learning_rate: Rate = 1e-4,     # of the layers
         **kwargs: Any,                       # see LatentDiffusion
     ):
         super().__init__(**kwargs)

@@ -11,9 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ldm.errors import UserError
-from ldm.serialization import pack_weights, read_tensors, unpack_weights, write_tensors
+from ldm.modules.meta import without_weights
+from ldm.serialization import check_weights, pack_weights, read_tensors, unpack_weights, write_tensors
 
 IGNORE_INDEX = -100  # the label of a position without a loss, as torch.nn.functional.cross_entropy has it
+
+MAX_SIZE, MAX_LAYERS = 2**16, 64  # of what an aligner's file asks for
 
 # Names in files of earlier versions -> names here.
 RENAMED = {
@@ -161,11 +164,19 @@ def load_aligner(path: str | Path) -> Aligner:
     """The aligner of a file that save_aligner wrote, with names of now or before. Raises UserError for other files."""
     content = read_tensors(path)
     try:
-        aligner = Aligner(**_renamed(content, "aligner"))
-        weights = unpack_weights(_renamed(content, "state_dict"))
+        sizes, weights = _renamed(content, "aligner"), unpack_weights(_renamed(content, "state_dict"))
+        if not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes.values()):
+            raise UserError("its sizes are no sizes")
+        if sizes.get("n_layer", 1) > MAX_LAYERS:
+            raise UserError(f"it has more layers than {MAX_LAYERS}")
+        with without_weights():  # no memory before it is known that the file has as much
+            expected = Aligner(**sizes).state_dict()
+        check_weights(weights, expected)
+        aligner = Aligner(**sizes)
         aligner.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    except (KeyError, TypeError, RuntimeError, AttributeError):
-        raise UserError(f"{path}: not an aligner; improvement/v2/train_aligner.py writes them") from None
+    except (KeyError, TypeError, RuntimeError, AttributeError, AssertionError, UserError) as error:
+        why = f" ({error})" if isinstance(error, UserError) else ""
+        raise UserError(f"{path}: not an aligner{why}; improvement/v2/train_aligner.py writes them") from error
     return aligner
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from transformers.utils import logging
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
-from ldm.util import resolve_file, resolve_folder
+from ldm.pretrained import from_pretrained
+from ldm.schema import Trimmed
+from ldm.util import quoted, resolve_file
 
 
 class MultilingualEmbedder(nn.Module):
@@ -28,15 +30,13 @@ class MultilingualEmbedder(nn.Module):
 
     def __init__(self, name_or_folder: str, max_length: int = 64):
         super().__init__()
-        folder, verbosity = resolve_folder(name_or_folder), logging.get_verbosity()
+        verbosity = logging.get_verbosity()
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # a pooling layer that nothing here uses may be missing
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            self.model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"multilingual transformer {name_or_folder!r} is neither a folder with one nor a name "
-                            f"the model hub answers to ({str(error).splitlines()[0]})") from error
+            self.tokenizer = from_pretrained(AutoTokenizer, name_or_folder, "multilingual transformer")
+            self.model = from_pretrained(AutoModel, name_or_folder, "multilingual transformer", weights_only=True,
+                                         dtype=torch.float32).eval().requires_grad_(False)
         finally:
             logging.set_verbosity(verbosity)
         if self.tokenizer.mask_token is None:
@@ -52,24 +52,26 @@ class MultilingualEmbedder(nn.Module):
         """Stays in evaluation mode: it is frozen."""
         return super().train(False)
 
-    def tokenize(self, prompts: Sequence[str],
-                 placeholders: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
+    def tokenize(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
+                 ) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
         """Source token ids [B, M], their mask, bool [B, M], and for each prompt {position: placeholder}.
 
         Raises UserError for a prompt that itself has the mask token.
         """
-        pattern = "|".join(placeholder_pattern(p) for p in sorted(placeholders, key=len, reverse=True))
+        names = sorted(placeholders, key=len, reverse=True)
+        pattern = re.compile("|".join(f"({placeholder_pattern(name)})" for name in names),
+                             re.IGNORECASE if ignore_case else 0)
         texts, found = [], []
         for prompt in prompts:
             if self.tokenizer.mask_token in prompt:
-                raise UserError(f"the prompt {prompt!r} has {self.tokenizer.mask_token} in it, kept for learned "
+                raise UserError(f"the prompt {quoted(prompt)} has {self.tokenizer.mask_token} in it, kept for learned "
                                 "words")
-            found.append(re.findall(pattern, prompt) if pattern else [])
-            texts.append(re.sub(pattern, f" {self.tokenizer.mask_token} ", prompt).strip() if pattern else prompt)
+            found.append([names[m.lastindex - 1] for m in pattern.finditer(prompt) if m.lastindex])
+            texts.append(pattern.sub(f" {self.tokenizer.mask_token} ", prompt).strip() if names else prompt)
         for ids in self.tokenizer(texts, verbose=False)["input_ids"]:
             if len(ids) > self.max_length:
                 warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: "
-                              f"{self.tokenizer.decode(ids[self.max_length - 1 : -1])!r}", stacklevel=2)
+                              f"{quoted(str(self.tokenizer.decode(ids[self.max_length - 1 : -1])))}", stacklevel=2)
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
         ids = batch["input_ids"]
         # not strict: a placeholder that was cut off has no mask token left
@@ -78,9 +80,10 @@ class MultilingualEmbedder(nn.Module):
         return ids, batch["attention_mask"].bool(), positions
 
     @torch.no_grad()
-    def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = ()) -> SourceEncoding:
+    def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
+                ) -> SourceEncoding:
         """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
-        ids, mask, positions = self.tokenize(prompts, placeholders)
+        ids, mask, positions = self.tokenize(prompts, placeholders, ignore_case)
         device = self.model.device
         hidden_states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
                                    output_hidden_states=True).hidden_states
@@ -104,8 +107,8 @@ class AlignedEmbedder(BERTEmbedder):
 
     def __init__(
         self,
-        multilingual: str = "models/multilingual/emoji",         # a folder, or a name on the model hub
-        aligner: str = "models/multilingual/emoji/aligner.pt",   # what improvement/v2/train_aligner.py wrote
+        multilingual: Trimmed = "models/multilingual/emoji",        # a folder, or a name on the model hub
+        aligner: Trimmed = "models/multilingual/emoji/aligner.pt",  # what improvement/v2/train_aligner.py wrote
         **kwargs: Any,                                           # see BERTEmbedder
     ):
         super().__init__(**kwargs)
@@ -128,15 +131,39 @@ class AlignedEmbedder(BERTEmbedder):
         source_encoder, aligner = self._translator[0]
         return source_encoder.to(token_embeddings.device), aligner.to(token_embeddings.device)
 
+    @property
+    def ignores_case(self) -> bool:
+        """Whether capitals and small letters are the same to the text encoder, and so in the names of learned words."""
+        return self.tknz_fn.ids("A") == self.tknz_fn.ids("a")
+
+    def read(self, prompts: Sequence[str], placeholders: Iterable[str]) -> SourceEncoding:
+        """What the source encoder makes of prompts in which placeholders may stand."""
+        return self.translator[0](prompts, list(placeholders), self.ignores_case)
+
     @torch.no_grad()
     def tokenize(self, text: str | list[str], placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
         """Token ids [B, max_seq_len] of the translation of prompts in which placeholders ({placeholder: token id}) may
-        stand."""
-        source_encoder, aligner = self.translator
-        tokenizer = self.tknz_fn.tokenizer
-        source = source_encoder([text] if isinstance(text, str) else list(text), list(placeholders))
-        return aligner.translate(source, self.transformer.token_emb.weight, placeholders,
-                                 eos_id=tokenizer.sep_token_id, pad_id=tokenizer.pad_token_id)
+        stand. What is empty to the text encoder stays empty: guidance goes away from what the base goes away from."""
+        texts = [text] if isinstance(text, str) else list(text)
+        tokenizer, device = self.tknz_fn.tokenizer, self.transformer.token_emb.weight.device
+        rows = {i: self.tknz_fn("")[0].to(device) for i, t in enumerate(texts) if not self.tknz_fn.ids(t)}
+        if sentences := [i for i in range(len(texts)) if i not in rows]:
+            source = self.read([texts[i] for i in sentences], placeholders)
+            translation = self.translator[1].translate(
+                source, self.transformer.token_emb.weight, placeholders, eos_id=tokenizer.sep_token_id,
+                pad_id=tokenizer.pad_token_id)
+            rows |= dict(zip(sentences, translation, strict=True))
+        return torch.stack([rows[i] for i in range(len(texts))])
+
+    def reads(self, word: str, placeholders: Iterable[str]) -> bool:
+        """Whether a word in any language, in which learned words may stand, has tokens of its own."""
+        source_encoder = self.translator[0]
+        ids = source_encoder.tokenize([word], list(placeholders), self.ignores_case)[0]
+        return source_encoder.tokenizer.unk_token_id not in ids[0].tolist() or not self.tknz_fn.ids(word)
+
+    def remedy(self, unknown: list[str]) -> str:
+        """What to do about words that cannot be read."""
+        return "take other words"
 
     def word_ids(self, word: str) -> list[int]:
         """English token ids of a word in any language, without [CLS], [SEP] and articles."""

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from improvement.v2.sentences import PAIRS, read_pairs
-from ldm.cli import CommandParser, quiet_lightning, run_command
+from ldm.cli import (
+    CommandParser,
+    count,
+    natural,
+    quiet_lightning,
+    rate,
+    run_command,
+    share,
+    training_seed,
+    weight,
+)
 from load import add_model_flags, load_model
 
 if TYPE_CHECKING:
@@ -26,15 +36,15 @@ def main(arguments: list[str] | None = None) -> None:
     add("--multilingual", default="models/multilingual/emoji", metavar="NAME", help="hub name or folder")
     add("--run", type=Path, required=True, metavar="FOLDER", help="checkpoints and TensorBoard; is resumed if there")
     add("--out", type=Path, required=True, metavar="FILE", help="the finished aligner")
-    add("--steps", type=int, default=4000)
-    add("--batch_size", type=int, default=64)
-    add("--learning_rate", type=float, default=4e-3)
-    add("--feature_weight", type=float, default=1.0, help="of the loss on the text encoder's output")
-    add("--english_share", type=float, default=0.25, help="share of English sentences among the sources")
-    add("--validation", type=int, default=500, help="pairs kept out of training")
+    add("--steps", type=count, default=4000)
+    add("--batch_size", type=count, default=64)
+    add("--learning_rate", type=rate, default=4e-3)
+    add("--feature_weight", type=weight, default=1.0, help="of the loss on the text encoder's output")
+    add("--english_share", type=share, default=0.25, help="share of English sentences among the sources")
+    add("--validation", type=natural, default=500, help="pairs kept out of training")
     add("--placeholders", nargs="+", default=["*", "&"], metavar="STRING", help="of learned words in the pairs")
-    add("--seed", type=int, default=0)
-    add_model_flags(parser, without=["--embedding_path", "--variant"])
+    add("--seed", type=training_seed, default=0)
+    add_model_flags(parser, without=["--embedding_path", "--variant"], several_gpus=True)
     parser.set_defaults(variant=None)  # load_model asks for it; the aligner goes before the base's text encoder
     train(parser.parse_args(arguments))
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from ldm.errors import UserError
+from ldm.schema import Builds, Count, Range
 from ldm.util import instantiate_from_config
+
+DataSet = Annotated[dict[str, Any], Builds("torch.utils.data.dataset.Dataset")]
+Workers = Annotated[int, Range(0, 256)]
 
 
 class PositionSampler(Sampler[int]):
@@ -42,11 +46,11 @@ class DataModuleFromConfig(pl.LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int,                           # a device
-        train: dict[str, Any] | None = None,       # target and params of each data set
-        validation: dict[str, Any] | None = None,
-        test: dict[str, Any] | None = None,
-        num_workers: int = 0,                      # 0 is fastest for a handful of pictures: they are kept decoded
+        batch_size: Count,                         # a device
+        train: DataSet | None = None,              # target and params of each data set
+        validation: DataSet | None = None,
+        test: DataSet | None = None,
+        num_workers: Workers = 0,                  # 0 is fastest for a handful of pictures: they are kept decoded
     ):
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
@@ -57,6 +61,21 @@ class DataModuleFromConfig(pl.LightningDataModule):
         """Build the data sets: reads the pictures. Raises UserError for a folder without any."""
         if not self.datasets:
             self.datasets = {name: instantiate_from_config(config) for name, config in self.configs.items()}
+
+    def check_sizes(self, stride: int | None) -> None:
+        """Raises UserError for pictures that cannot go into one batch, or whose sides are no multiples of stride."""
+        for name, dataset in self.datasets.items():
+            first: tuple[int, int] | None = None
+            for path, image in zip(getattr(dataset, "image_paths", ()), getattr(dataset, "images", ()), strict=True):
+                height, width = image.shape[:2]
+                remedy = f"set data.params.{name}.params.size to one that all are scaled to"
+                if stride and (height % stride or width % stride):
+                    raise UserError(f"{path} comes to {width} x {height} pixels, and this model takes multiples of "
+                                    f"{stride}; {remedy}")
+                first = first or (width, height)
+                if self.batch_size > 1 and first != (width, height):
+                    raise UserError(f"{dataset.image_paths[0]} has {first[0]} x {first[1]} pixels and {path} has "
+                                    f"{width} x {height}, and a batch takes pictures of one size; {remedy}")
 
     def _loader(self, name: str, sampler: Sampler[int] | None = None) -> DataLoader[Any] | list[Any]:
         if name not in self.configs:

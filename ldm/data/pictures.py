@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
+import stat
+import sys
+import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,51 +15,220 @@ from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ldm.errors import UserError
-from ldm.files import write_bytes
+from ldm.files import write_bytes, write_numbered
 
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+# What is read, by Pillow's names. Not EPS, for which Pillow starts another program, and nothing without pixels of its
+# own, such as WMF.
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "SGI",
+           "PCX", "TGA")
+# What counts as a picture by its name, whatever is in it; other files count when their content is a picture's.
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff",
+            ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi",
+            ".tga", ".pcx", ".sgi"}
+# Camera raw is TIFF to Pillow, which would take the thumbnail in it for the picture.
+RAW_SUFFIXES = {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".srw", ".orf", ".rw2", ".pef", ".raf"}
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+
+# Finding -------------------------------------------------------------------------------------------------------------
+
+def list_images(folder: str | Path) -> tuple[list[Path], list[str]]:
+    """(the pictures of a folder, what else is in it), each by name; hidden files are not mentioned.
+
+    Only regular files are opened, links to them included: nothing waits on a pipe or a device. Raises UserError if
+    there is no folder or no picture in it.
+    """
+    folder = Path(folder)
+    try:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such image folder (--data_root)")
+        entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; give a folder that you may read (--data_root)") from error
+    paths, left_out = [], []
+    for path in entries:
+        if _is_picture(path):
+            paths.append(path)
+        else:
+            note = " (camera raw: save it as JPEG)" if path.suffix.lower() in RAW_SUFFIXES else ""
+            left_out.append(path.name + "/" * _is_folder(path) + note)
+    if not paths:
+        others = f", only {_some(left_out)}" if left_out else ""
+        raise UserError(f"{folder}: no pictures in it{others}; put 3 to 5 of them there (JPEG, PNG, WebP, ...)")
+    return paths, left_out
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """The picture files of a folder, by name. Raises UserError if there is no folder or no picture in it."""
+    return list_images(folder)[0]
+
+
+def describe_images(folder: str | Path, count: int, left_out: list[str]) -> str:
+    """One line: how many pictures are taken from a folder, and what in it is not."""
+    text = f"{count} picture{'s' * (count != 1)} from {folder}"
+    return f"{text}; left out: {_some(left_out)}" if left_out else text
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(_printable(n) for n in names[:most]) + more
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _is_picture(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if not _is_regular(path) or suffix in RAW_SUFFIXES:
+        return False
+    if suffix in SUFFIXES:
+        return True
+    try:
+        if _is_heic(path):
+            return True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(path, formats=_formats(path)).close()
+        return True
+    except Exception:  # whatever a decoder makes of a file that need not be a picture
+        return False
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
 def open_image(path: str | Path) -> Image.Image:
-    """A picture as RGB: turned upright, transparency on white, grey and CMYK converted.
+    """A picture as RGB: turned upright, transparency on white, grey and CMYK converted, the first of several.
 
-    Raises UserError for a file that is no picture or is cut short.
+    Grey of more than 8 bits is scaled: floats from 0 to 1, whole numbers from 0 to 65535 (those that end at 255 are
+    taken as 8 bits). Raises UserError for a file that is no picture, is cut short, or holds other numbers.
     """
+    path = Path(path)
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):  # 16-bit grey
-                image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image)
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, struct.error,
-            zlib.error, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable picture ({error}); remove it or put a good one in its place"
-                        ) from error
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """The picture files of a folder, by name. Raises UserError if there is no folder or no picture in it."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such image folder (--data_root)")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    if not paths:
-        raise UserError(f"{folder}: no pictures in it; put 3 to 5 of them there ({', '.join(sorted(SUFFIXES))})")
-    return paths
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what decoders say of metadata is nothing that the user can mend
+            with _open(path) as file:
+                image = _to_rgb(file)
+                several = file.format in ("GIF", "PNG", "WEBP", "AVIF", "TIFF") and _holds_several(file)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder makes of a stranger's file
+        raise UserError(f"{path}: not a readable picture ({_reason(path, error)}); remove it or put a good one in its "
+                        "place") from error
+    if several:
+        say_once(f"{path}: holds several pictures; the first is taken")
+    return image
 
 
 def open_images(folder: str | Path) -> list[Image.Image]:
-    """All pictures of a folder, by name. Raises UserError as `find_images` and `open_image` do."""
-    return [open_image(path) for path in find_images(folder)]
+    """All pictures of a folder, by name; what is left out is said. Raises UserError as `find_images` and `open_image`
+    do."""
+    paths, left_out = list_images(folder)
+    if left_out:
+        say_once(describe_images(folder, len(paths), left_out))
+    return [open_image(path) for path in paths]
+
+
+@cache
+def say_once(line: str) -> None:
+    """Print a line on stderr unless it was printed before: several data sets read the same folder."""
+    print(line, file=sys.stderr)
+
+
+@cache
+def _has_heif() -> bool:
+    """Whether Pillow can be taught to read HEIC here; then it is."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _is_heic(path: Path) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(64)
+    if head[4:8] != b"ftyp":
+        return False
+    brands = {head[8:12], *(head[i : i + 4] for i in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))}
+    return bool(brands & HEIC_BRANDS) and not brands & {b"avif", b"avis"}
+
+
+def _formats(path: Path) -> list[str]:
+    """FORMATS as far as they are there. TGA has no signature, so that only its suffix tells it."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN and (name != "TGA" or path.suffix.lower() == ".tga")]
+
+
+def _open(path: Path) -> Image.Image:
+    if not _is_regular(path) and path.exists():
+        raise ValueError("not a file")
+    if _is_heic(path) and not _has_heif():
+        raise UserError(f"{path}: HEIC; pip install pillow-heif, or save it as JPEG")
+    return Image.open(path, formats=_formats(path))
+
+
+def _to_rgb(file: Image.Image) -> Image.Image:
+    file.load()
+    bits = int(getattr(file, "tag_v2", {}).get(258, (16,))[0])  # BitsPerSample of a TIFF
+    try:
+        image = ImageOps.exif_transpose(file)
+    except Exception:  # metadata that cannot be read says nothing of which side is up
+        image = file.copy()
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _to_grey(image, bits)
+    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _to_grey(image: Image.Image, bits: int) -> Image.Image:
+    """8 bits of a picture of floats, or of whole numbers of 12, 16 or 32 bits. Raises ValueError for other ranges."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    top = 1.0 if image.mode == "F" else 4095.0 if bits == 12 else 65535.0
+    if image.mode == "I" and high <= 255:
+        top = 255.0
+    if not 0 <= low <= high <= top:  # false for numbers that are not finite
+        raise ValueError(f"its numbers go from {low:g} to {high:g}; floats are read from 0 to 1, whole numbers from 0 "
+                         "to 65535")
+    return Image.fromarray((values / (top / 255)).round().astype(np.uint8))
+
+
+def _holds_several(file: Image.Image) -> bool:
+    try:
+        return bool(getattr(file, "is_animated", False))
+    except Exception:  # only the first picture need be good
+        return True
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        empty = path.stat().st_size == 0
+        return "it is empty" if empty else "its content is no picture's, or cut short"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 # From the model ------------------------------------------------------------------------------------------------------
@@ -124,11 +295,21 @@ def titled_columns(titles: list[str], rows: list[list[Image.Image | str]], side:
     return sheet
 
 
-def save_image(image: Image.Image, path: str | Path, **options: Any) -> None:
-    """Write a PNG atomically; options as for PIL's PNG writer."""
+def _png(image: Image.Image, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", **options)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_image(image: Image.Image, path: str | Path, **options: Any) -> None:
+    """Write a PNG atomically; options as for PIL's PNG writer."""
+    write_bytes(path, _png(image, **options))
+
+
+def save_numbered(image: Image.Image, folder: str | Path, digits: int, name: str, **options: Any) -> Path:
+    """Write a PNG as `<number>_<name>.png` under the folder's next number, which nobody else gets
+    (ldm.files.write_numbered): its path."""
+    return write_numbered(folder, _png(image, **options), digits, f"_{name}.png")
 
 
 def save_grid(images: torch.Tensor, path: str | Path, columns: int = 4) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from ldm.modules.diffusionmodules.model import Decoder, Encoder
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
+from ldm.schema import Arguments, Width
+
+Sizes = Annotated[dict[str, Any], Arguments("ldm.modules.diffusionmodules.model:Encoder")]
 
 
 class AutoencoderKL(nn.Module):
@@ -19,8 +22,8 @@ class AutoencoderKL(nn.Module):
 
     def __init__(
         self,
-        ddconfig: dict[str, Any],        # arguments of Encoder and Decoder
-        embed_dim: int,                  # channels of the latents
+        ddconfig: Sizes,                 # arguments of Encoder and Decoder
+        embed_dim: Width,                # channels of the latents
     ):
         super().__init__()
         if not ddconfig.get("double_z", True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,13 +13,19 @@ import torch
 from torch import nn
 
 from ldm.errors import UserError
-from ldm.serialization import read_tensors, write_tensors
+from ldm.filetypes import shown
+from ldm.schema import Depth, Trimmed
+from ldm.serialization import FLOATS, read_tensors, write_tensors
+from ldm.util import quoted
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.modules import BERTEmbedder
 
 # Placeholders for single pictures of the training set (Gal et al., arXiv 2208.01618, section 5.1 "per-image tokens").
 PER_IMAGE_TOKENS = list("אבגדהוזחטיכלמנסעפצקרשת")
+
+# What a file of words may hold. A prompt has 77 tokens, and the entries of token embeddings are below 10.
+MAX_WORDS, MAX_VECTORS, MAX_PLACEHOLDER, MAX_NUMBER = 4096, 1024, 200, 65504.0
 
 PROGRESSIVE_SCALE = 2000  # steps after which progressive words get one more vector
 
@@ -43,10 +50,10 @@ class EmbeddingManager(nn.Module):
     def __init__(
         self,
         embedder: BERTEmbedder,                         # its tokenizer and its token embeddings are used
-        placeholder_strings: list[str] | None = None,   # each must be one token
-        initializer_words: list[str] | None = None,     # one a placeholder; without it the start is random
+        placeholder_strings: list[Trimmed] | None = None,  # each must be one token
+        initializer_words: list[Trimmed] | None = None,    # one a placeholder; without it the start is random
         per_image_tokens: bool = False,                 # add a placeholder for each picture
-        num_vectors_per_token: int = 1,
+        num_vectors_per_token: Depth = 1,
         progressive_words: bool = False,                # begin with one vector, add one every PROGRESSIVE_SCALE steps
     ):
         super().__init__()
@@ -167,7 +174,7 @@ class EmbeddingManager(nn.Module):
                 if end > len(tokens) and t not in (tokenizer.pad_token_id, tokenizer.sep_token_id)]
         if lost:
             warnings.warn(f"the learned words take several tokens each and push others out; cut: "
-                          f"{tokenizer.decode(lost)!r}", stacklevel=2)
+                          f"{quoted(tokenizer.decode(lost))}", stacklevel=2)
 
     def embedding_parameters(self) -> Iterator[nn.Parameter]:
         """The vectors of all placeholders, each [n, dim]: what training changes."""
@@ -215,6 +222,10 @@ class EmbeddingManager(nn.Module):
             if vectors.shape[1] != self.dim:
                 raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
                                 f"encoder {self.dim}; it was learned for another model")
+            try:
+                self.token_for(placeholder)
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
         self.load_companions(path, content)
         self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
@@ -225,13 +236,30 @@ class EmbeddingManager(nn.Module):
         self.max_vectors_per_token = max(len(v) for v in self.string_to_param_dict.values())
         self.progressive_words = False  # a file holds the vectors that were in use
 
+    def placeholders_in(self, prompt: str) -> list[str]:
+        """The placeholders that a prompt uses, as the text encoder reads it."""
+        tokens = set(self.embedder.tokenize(prompt, self.string_to_token_dict)[0].tolist())
+        return [p for p, token in self.string_to_token_dict.items() if int(token) in tokens]
+
     def warn_if_absent(self, prompts: list[str]) -> None:
         """Say so on stderr when a prompt uses none of the placeholders."""
-        tokens = {int(t) for t in self.string_to_token_dict.values()}
         for prompt in dict.fromkeys(prompts):
-            if not tokens & set(self.embedder.tokenize(prompt, self.string_to_token_dict)[0].tolist()):
-                print(f"warning: the prompt {prompt!r} does not contain {' or '.join(self.string_to_token_dict)}; "
-                      "the learned word has no part in it", file=sys.stderr)
+            if not self.placeholders_in(prompt):
+                print(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.string_to_token_dict)};"
+                      " the learned word has no part in it", file=sys.stderr)
+
+    def warn_about(self, prompts: list[str], learned: bool = True) -> None:
+        """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
+        read, no learned word, or placeholders where nothing was learned."""
+        for prompt in dict.fromkeys(prompts):
+            self.embedder.warn_if_unreadable(prompt, self.string_to_token_dict)
+        if learned:
+            self.warn_if_absent(prompts)
+            return
+        words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))
+        for placeholder in dict.fromkeys(p for prompt in prompts for p in self.placeholders_in(prompt)):
+            start = f"{words[placeholder]!r}, the config's initial word" if placeholder in words else "noise"
+            print(f"no --embedding_path: {placeholder} is read as {start}", file=sys.stderr)
 
 
 def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
@@ -241,10 +269,37 @@ def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def find_embeddings(path: str | Path, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The same from the content of the file."""
-    vectors = content.get("string_to_param", content)
-    vectors = {str(p): v for p, v in vectors.items() if torch.is_tensor(v)} if isinstance(vectors, dict) else {}
-    vectors = {p: v.detach().float().reshape(-1, v.shape[-1]) for p, v in vectors.items() if v.dim() in (1, 2)}
-    if not vectors:
+    """The same from the content of the file. Raises UserError for what is no word: other keys than text, other tensors
+    than 1 to MAX_VECTORS vectors of finite real numbers."""
+    words = content.get("string_to_param", content)
+    if not isinstance(words, dict):
+        raise UserError(f"{path}: its string_to_param is no dictionary of words and their vectors")
+    if words is content:  # beside the words there may be a name, a step and the like
+        words = {p: v for p, v in words.items() if torch.is_tensor(v) and v.dim()}
+    if not words:
         raise UserError(f"{path}: holds no embeddings; give an embeddings.pt that training wrote")
+    if len(words) > MAX_WORDS:
+        raise UserError(f"{path}: holds {len(words)} tensors, a model's weights rather than words; give an "
+                        "embeddings.pt that training wrote")
+    return {p: _vectors(path, p, v) for p, v in words.items()}
+
+
+def _vectors(path: str | Path, placeholder: Any, vectors: Any) -> torch.Tensor:
+    """Vectors as a file has them, [dim] or [n, dim] -> float32 [n, dim]. Raises UserError for what cannot be any."""
+    if (not isinstance(placeholder, str) or not placeholder.strip() or len(placeholder) > MAX_PLACEHOLDER
+            or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in placeholder)):
+        raise UserError(f"{path}: one of its placeholders is empty, too long or no text; a placeholder is a single "
+                        "sign such as *")
+    what = f"{path}: the embedding of {shown(repr(placeholder))}"
+    if not torch.is_tensor(vectors) or vectors.dtype not in FLOATS:
+        kind = str(vectors.dtype).removeprefix("torch.") if torch.is_tensor(vectors) else "no plain tensor"
+        raise UserError(f"{what} is not of real numbers ({kind}); give an embeddings.pt that training wrote")
+    if vectors.dim() not in (1, 2) or not vectors.numel():
+        raise UserError(f"{what} has the shape {list(vectors.shape)}; a word has one or several vectors, [n, width]")
+    if vectors.dim() == 2 and len(vectors) > MAX_VECTORS:
+        raise UserError(f"{what} has {len(vectors):,} vectors, more than any prompt has room for ({MAX_VECTORS:,})")
+    vectors = vectors.detach().float().reshape(-1, vectors.shape[-1])
+    if not bool((vectors.abs() <= MAX_NUMBER).all()):
+        raise UserError(f"{what} holds numbers that are not finite (NaN, infinity) or too large for any text encoder; "
+                        "its training went wrong or the file is damaged; take an earlier embeddings_gs-*.pt")
     return vectors

@@ -51,5 +51,5 @@ def test_similarities(clip_folder):
 
 
 def test_a_folder_without_a_clip_is_one_clear_line(tmp_path):
-    with pytest.raises(UserError, match=f"CLIP {tmp_path}: "):
+    with pytest.raises(UserError, match=f"CLIP .{tmp_path}. is neither a folder"):
         CLIPEvaluator(str(tmp_path))

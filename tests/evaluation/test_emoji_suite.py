@@ -10,19 +10,14 @@ from ldm.errors import UserError
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """(folder, report) of a quick report card: two words are learned, in a fifth of the steps that are the default."""
-    folder = tmp_path_factory.mktemp("suite")
-    emoji_suite.main(["--quick", "--json", str(folder / "report.json"), "--out", str(folder), "--ddim_steps", "10",
-                      "--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4",
-                      "model.base_learning_rate=0.003"])
-    return folder, json.loads((folder / "report.json").read_text())
-
-
 @pytest.mark.slow
-def test_quick_report_card(quick):
-    folder, report = quick
+def test_a_quick_report_card_and_what_is_made_of_the_words_it_learned(tmp_path):
+    """Two words are learned, in a fifth of the steps that are the default; then a gallery and an evaluation of one."""
+    quick = ["--override", "lightning.trainer.max_steps=60", "data.params.batch_size=4",
+             "model.base_learning_rate=0.003"]
+    emoji_suite.main(["--quick", "--json", str(tmp_path / "report.json"), "--out", str(tmp_path), "--ddim_steps", "10",
+                      *quick])
+    report = json.loads((tmp_path / "report.json").read_text())
     parts = {"seen": ["top1", "top5", "background", "both"],
              "heldout": ["top1", "top5", "clip_i", "background", "both"],
              "initword": ["top1", "top5", "clip_i", "background", "both"]}
@@ -31,24 +26,20 @@ def test_quick_report_card(quick):
     value = {name: r["value"] for name, r in report.items()}
     assert value["seen/top5"] > 0.6 and value["seen/background"] > 0.9 and value["ceiling/seen/top1"] > 0.9
     assert value["heldout/clip_i"] > value["initword/clip_i"] + 0.3 and value["heldout/background"] > 0.6
-    assert len(list(folder.glob("*.png"))) == 2
+    sheets, runs = sorted(tmp_path.glob("*.png")), sorted(tmp_path.glob("runs/*"))
+    assert len(sheets) == len(runs) == 2
 
-
-@pytest.mark.slow
-def test_gallery_and_evaluation_of_words_already_learned(quick, tmp_path):
-    folder, _ = quick
-    name = next(folder.glob("*.png")).stem
-    runs = sorted(folder.glob("runs/*"))
-    gallery.main(["--concepts", name, "--out", str(folder), "--picture", str(tmp_path / "gallery.png")])
-    assert sorted(folder.glob("runs/*")) == runs, "it learned again what was there"
-    width, height = Image.open(tmp_path / "gallery.png").size
-    assert width == 100 * (3 + 5) and height == 46 + 100
-    word = next(folder.glob(f"runs/*_{name}/checkpoints/embeddings.pt"))
+    name, out = sheets[0].stem, tmp_path / "looked at"
+    gallery.main(["--concepts", name, "--out", str(tmp_path), "--picture", str(out / "gallery.png"),
+                  *quick])
+    assert sorted(tmp_path.glob("runs/*")) == runs, "it learned again what was there"
+    assert Image.open(out / "gallery.png").size == (100 * (3 + 5), 46 + 100)
+    word = next(tmp_path.glob(f"runs/*_{name}/checkpoints/embeddings.pt"))
     evaluate.main(["--embedding_path", str(word), "--data_root", str(ROOT / "dataset" / name), "--n_samples", "1",
-                   "--ddim_steps", "8", "--out", str(tmp_path)])
-    report = json.loads((tmp_path / "report.json").read_text())
+                   "--ddim_steps", "8", "--out", str(out)])
+    report = json.loads((out / "report.json").read_text())
     assert 0 < report["fidelity"]["low"] <= report["fidelity"]["value"] < 1 and report["editability"]["n"] > 1
-    assert (tmp_path / "sheet.png").is_file()
+    assert (out / "sheet.png").is_file()
 
 
 def test_unknown_concepts_are_one_clear_line(tmp_path):

@@ -19,6 +19,6 @@ def test_a_sentence_says_what_it_says_it_says():
         assert "나침반" in sentence.ko and sentence.nouns[0] == "compass" and "compass" in sentence.en
         assert not sentence.colour or f"{sentence.colour} background" in sentence.en
         assert sentence.number == 1 or sentence.en.count({2: "two ", 3: "three ", 4: "four "}[sentence.number]) == 1
-        counts.add(sentence.count)
+        counts.add(sentence.number)
         coloured += bool(sentence.colour)
     assert counts == {1, 2, 3, 4} and 20 < coloured < 180, "all kinds were among them"

@@ -1,11 +1,13 @@
 """Learned words: how they start, where they go in, how they travel."""
 
+import copy
 import warnings
 
 import pytest
 import torch
 from torch import nn
 
+import load
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import EmbeddingManager, initial_vectors, read_embeddings
 from tests.conftest import GOLDEN
@@ -158,3 +160,158 @@ def test_files_that_do_not_fit_are_refused(embedder, tmp_path):
     torch.save({"note": "no tensors"}, tmp_path / "empty.pt")
     with pytest.raises(UserError, match="no embeddings"):
         manager.load(tmp_path / "empty.pt")
+
+
+@pytest.mark.parametrize("placeholder", [".", "values", "update"])
+def test_a_placeholder_must_be_fit_to_name_a_parameter(embedder, placeholder):
+    assert len(embedder.tknz_fn.ids(placeholder)) == 1
+    with pytest.raises(UserError, match="cannot name a parameter"):
+        EmbeddingManager(embedder, [placeholder], ["dog"])
+
+
+@pytest.mark.parametrize("placeholder, reads", [("teapots", "tea ##pot ##s"), ("", "nothing"), ("\u2603", r"\[UNK\]")])
+def test_a_placeholder_that_will_not_do_is_shown_as_the_text_encoder_reads_it(embedder, placeholder, reads):
+    with pytest.raises(UserError, match=f"it reads: {reads}"):
+        EmbeddingManager(embedder, [placeholder], ["dog"])
+
+
+@pytest.mark.parametrize("vectors, how", [(1, "averaged"), (2, "averaged"), (3, ""), (4, "repeated")])
+def test_what_a_word_starts_from_is_said(embedder, vectors, how):
+    manager = EmbeddingManager(embedder, ["*", "&"], ["teapots"], num_vectors_per_token=vectors)
+    assert manager.describe_initialisation() == (
+        f"'*': {vectors} vector{'s' * (vectors > 1)} from 'teapots' = tea ##pot ##s {how}".rstrip())
+    assert EmbeddingManager(embedder, ["*"]).describe_initialisation() == "noise"
+
+
+def test_without_a_word_the_start_is_noise_of_the_vocabularys_scale(embedder):
+    torch.manual_seed(0)
+    table = embedder.transformer.token_emb.weight
+    manager = EmbeddingManager(embedder, ["*", "&"], ["dog"], num_vectors_per_token=400)
+    noise = manager.string_to_param_dict["&"].detach()
+    assert noise.shape == (400, 16) and float(noise.std() / table.std()) == pytest.approx(1, abs=0.05)
+    assert set(manager.initial_embeddings) == {"*"}
+    with pytest.raises(UserError, match="needs initializer_words"):
+        EmbeddingManager(embedder, ["*"]).embedding_to_coarse_loss()
+
+
+def test_before_the_weights_are_there_the_vectors_have_their_shape():
+    config = load.load_config(GOLDEN / "config.yaml")
+    config.model.params.personalization_config.params.num_vectors_per_token = 3
+    (vectors,) = load.meta_model(config).trainable_parameters()
+    assert vectors.is_meta and vectors.shape == (3, 16)
+
+
+def test_vectors_are_float32_and_go_into_prompts_of_any_precision(embedder):
+    half = copy.deepcopy(embedder).to(torch.bfloat16)
+    manager = EmbeddingManager(half, ["*"], ["dog"])
+    assert manager.string_to_param_dict["*"].dtype == torch.float32
+    tokens = half.tknz_fn("a *")
+    mixed = manager(tokens, half.transformer.token_emb(tokens))
+    assert mixed.dtype == torch.bfloat16
+    assert torch.equal(mixed[0, 2], manager.string_to_param_dict["*"][0].to(torch.bfloat16))
+
+
+def test_where_the_learned_vectors_are(embedder):
+    manager = EmbeddingManager(embedder, ["*", "&"], ["dog", "cat"], num_vectors_per_token=2)
+    prompts = ["a * and &", "", LONG + "very *"]  # [CLS] a * * and & & [SEP]
+    positions = manager.learned_positions(embedder.tknz_fn(prompts))
+    assert positions.shape == (3, 77) and positions.dtype == torch.bool
+    assert [row.nonzero()[:, 0].tolist() for row in positions] == [[2, 3, 5, 6], [], [73, 74]]
+    tokens = embedder.tknz_fn(prompts)
+    embedded = embedder.transformer.token_emb(tokens)
+    moved = (manager(tokens, torch.full_like(embedded, 9.0)) != 9.0).all(dim=-1)
+    assert torch.equal(moved, positions), "they are where forward puts them"
+
+
+@pytest.mark.parametrize("vectors, warns", [(1, False), (2, False), (3, True)])
+def test_a_prompt_that_just_fits_loses_nothing(embedder, vectors, warns):
+    """[CLS], two vectors and 74 words fit in 77, and [SEP] is no loss."""
+    manager = EmbeddingManager(embedder, ["*"], ["dog"], num_vectors_per_token=vectors)
+    tokens = embedder.tknz_fn("* " + "very " * 74)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        manager(tokens, embedder.transformer.token_emb(tokens))
+    assert bool(caught) is warns
+
+
+def test_a_prompt_without_the_word_is_named_once(embedder, capsys):
+    manager = EmbeddingManager(embedder, ["*", "&"], ["dog", "cat"])
+    manager.warn_if_absent(["a *", "a cat and &", "a dog", "a dog", ""])
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: the prompt {prompt!r} does not contain * or &; the learned word has no part in it"
+        for prompt in ("a dog", "")]
+
+
+def test_a_file_takes_the_place_of_what_was_there(embedder, tmp_path):
+    saved = EmbeddingManager(embedder, ["&", "*"], ["cat", "dog"], num_vectors_per_token=2)
+    saved.save(tmp_path / "words.pt")
+    manager = EmbeddingManager(embedder, ["*", "@"], ["red apple", "bird"], num_vectors_per_token=2)
+    manager.load(tmp_path / "words.pt")
+    assert manager.placeholder_strings == ["&", "*"] and manager.max_vectors_per_token == 2
+    assert set(manager.string_to_token_dict) == {"&", "*"}
+    assert set(manager.initial_embeddings) == {"*"}, "a start to stay near that the word still has"
+    assert torch.equal(manager.initial_embeddings["*"], embedder.transformer.token_emb.weight[
+        embedder.tknz_fn.ids("red apple")])
+    other = EmbeddingManager(embedder, ["*"], ["dog"])  # one vector, the file has two
+    other.load(tmp_path / "words.pt")
+    assert not other.initial_embeddings and other.max_vectors_per_token == 2
+
+
+def test_a_progressive_word_is_saved_as_far_as_it_is_in_use(embedder, tmp_path):
+    manager = EmbeddingManager(embedder, ["*"], ["red apple"], num_vectors_per_token=2, progressive_words=True)
+    assert len(manager.active_vectors("*")) == 1, "before any step"
+    manager.save(tmp_path / "one.pt")
+    assert read_embeddings(tmp_path / "one.pt")["*"].shape == (1, 16)
+    kept = torch.load(tmp_path / "one.pt", weights_only=False)["string_to_param"]["*"]
+    assert kept.untyped_storage().nbytes() == 16 * 4, "the others are not in the file"
+    EmbeddingManager(embedder, ["*"], ["red apple"], num_vectors_per_token=2).save(tmp_path / "two.pt")
+    manager.load(tmp_path / "two.pt")
+    assert len(manager.active_vectors("*")) == 2, "what a file holds was in use"
+
+
+def test_vectors_of_any_kind_are_read_as_plain_float32(embedder, tmp_path):
+    torch.save({"*": torch.ones(2, 16, dtype=torch.float16), "&": torch.ones(16, requires_grad=True),
+                "epoch": torch.tensor(3), "name": "thing"}, tmp_path / "mixed.bin")
+    vectors = read_embeddings(tmp_path / "mixed.bin")
+    assert {p: (v.dtype, tuple(v.shape), v.requires_grad) for p, v in vectors.items()} == {
+        "*": (torch.float32, (2, 16), False), "&": (torch.float32, (1, 16), False)}
+    EmbeddingManager(embedder, ["*"], ["dog"]).save(tmp_path / "own.bin")
+    assert not torch.load(tmp_path / "own.bin", weights_only=True)["*"].requires_grad
+
+
+def test_a_word_with_an_adapter_is_not_for_this_manager(embedder, tmp_path):
+    manager = EmbeddingManager(embedder, ["*"], ["dog"])
+    torch.save({"string_to_param": {"*": torch.ones(1, 16)}, "post_BERT": {"w": torch.ones(1)}}, tmp_path / "v1.pt")
+    with pytest.raises(UserError, match="v1.pt: a word with an adapter.*txt2img_v1.py"):
+        manager.load(tmp_path / "v1.pt")
+    assert torch.equal(manager.string_to_param_dict["*"],
+                       embedder.transformer.token_emb.weight[embedder.tknz_fn.ids("dog")]), "nothing has changed"
+
+
+@pytest.mark.parametrize("words, match", [
+    ({"*": torch.ones(2, 2, 16)}, r"'\*' has the shape \[2, 2, 16\]"), ({"*": torch.ones(0, 16)}, "has the shape"),
+    ({"*": torch.ones(1025, 16)}, "has 1,025 vectors"),
+    ({"*": torch.ones(16, dtype=torch.int64)}, "real numbers .int64"),
+    ({"*": torch.ones(16, dtype=torch.bool)}, "real numbers .bool"), ({"*": "no tensor"}, "no plain tensor"),
+    ({"*": torch.full((16,), float("nan"))}, "not finite"), ({"*": torch.full((16,), -torch.inf)}, "not finite"),
+    ({"*": torch.full((16,), 65505.0)}, "too large"), ({"": torch.ones(16)}, "empty, too long"),
+    ({" ": torch.ones(16)}, "empty, too long"), ({"x" * 201: torch.ones(16)}, "empty, too long"),
+    ({3: torch.ones(16)}, "no text"), ({f"w{i}": torch.ones(1, 1) for i in range(4097)}, "4097 tensors"),
+    ([1], "no dictionary"), ({}, "holds no embeddings")])
+def test_what_is_no_word_is_refused(tmp_path, words, match):
+    torch.save({"string_to_param": words}, tmp_path / "words.pt")
+    with pytest.raises(UserError, match=f"words.pt: .*{match}"):
+        read_embeddings(tmp_path / "words.pt")
+
+
+def test_what_just_is_a_word_is_read(tmp_path):
+    words = {"x" * 200: torch.full((1024, 2), -65504.0), **{f"w{i}": torch.zeros(1, 1) for i in range(4095)}}
+    torch.save({"string_to_param": words}, tmp_path / "words.pt")
+    assert list(read_embeddings(tmp_path / "words.pt")) == list(words)
+
+
+def test_the_words_of_a_file_must_be_single_tokens_here(embedder, tmp_path):
+    manager = EmbeddingManager(embedder, ["*"], ["dog"])
+    torch.save({"string_to_param": {"teapots": torch.ones(1, 16)}}, tmp_path / "words.pt")
+    with pytest.raises(UserError, match="words.pt: placeholder 'teapots' is not one token"):
+        manager.load(tmp_path / "words.pt")

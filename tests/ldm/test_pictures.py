@@ -118,7 +118,8 @@ def test_a_picture_is_written_whole_with_what_goes_with_it(tmp_path):
 
 
 def test_a_folders_pictures_by_name(tmp_path):
-    for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt", "c.webp"):
+    (tmp_path / "notes.txt").write_text("no picture")
+    for name in ("b.PNG", "a.jpg", ".hidden.png", "c.webp"):
         buffer = io.BytesIO()
         Image.new("RGB", (4, 4), "red").save(buffer, "PNG")
         (tmp_path / name).write_bytes(buffer.getvalue())

@@ -138,6 +138,19 @@ def test_the_error_falls_with_the_solvers_order(sampler, steps, most, gain):
     assert errors[0] < most and all(a > gain * b for a, b in zip(errors, errors[1:], strict=False)), errors
 
 
+def test_dpm_solver_is_of_first_order_at_its_two_ends_alone():
+    """Algorithm 2 has nothing to go by in the first step, and the last one here stays first order: that is DDIM. With
+    three steps there is one in between."""
+    model, x = Gaussian(0.7, 0.5), torch.randn(2, 1, 4, 4).double()
+
+    def latents(sampler, steps):
+        return sampler(model).sample(steps, 2, (1, 4, 4), torch.zeros(2, 1, 1), x_T=x, verbose=False)[0]
+
+    for steps in (1, 2):
+        torch.testing.assert_close(latents(DPMSolverSampler, steps), latents(DDIMSampler, steps))
+    assert not close(latents(DPMSolverSampler, 3), latents(DDIMSampler, 3), 1e-3)
+
+
 def test_noise_keeps_the_spread_of_the_data():
     """With eta 1 and as many steps as there are, samples are spread as the data is; temperature scales the noise."""
     model = Gaussian(0.7, 0.5, timesteps=100)
@@ -168,6 +181,7 @@ def test_temperature_scales_the_noise_of_a_step():
     noise = sample_noise(x.shape, [torch.Generator().manual_seed(s) for s in (3, 4)], "cpu")
     torch.testing.assert_close(step(1.0) - step(0.0), sampler.ddim_sigmas[5] * noise.double(), rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(step(2.0) - step(0.0), 2 * (step(1.0) - step(0.0)))
+    assert torch.equal(sampler.update(x, eps, 5, [torch.Generator().manual_seed(s) for s in (3, 4)])[0], step(1.0))
     x0 = sampler.predict_x0(x, eps, 5)  # what is left of the noise keeps the level: eq. 12
     level = sampler.ddim_alphas_prev[5]
     rest = (1 - level - sampler.ddim_sigmas[5] ** 2) ** 0.5
@@ -253,6 +267,15 @@ def test_a_progress_bar_on_demand(shared_small_model, capsys):
     assert capsys.readouterr().err == ""
     sample(shared_small_model, PLMSSampler, 3, verbose=True)
     assert "PLMSSampler: 100%" in capsys.readouterr().err
+
+
+def test_what_a_sampler_does_unless_told_otherwise(shared_small_model, capsys):
+    """No guidance, no noise in the steps, a progress bar."""
+    model, x_T = shared_small_model, torch.randn(2, *SHAPE)
+    cond, uncond = (model.get_learned_conditioning([p] * 2).detach() for p in ("a photo of a *", ""))
+    latents, _ = DDIMSampler(model).sample(2, 2, SHAPE, cond, x_T=x_T, unconditional_conditioning=uncond)
+    assert "DDIMSampler: 100%" in capsys.readouterr().err
+    assert torch.equal(latents, DDIMSampler(model).sample(2, 2, SHAPE, cond, x_T=x_T, eta=0.0, verbose=False)[0])
 
 
 def test_a_prompts_keys_and_values_are_computed_once(small_model):

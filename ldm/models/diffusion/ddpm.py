@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ldm.generate import latent_shape, sample_prompt
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
+from ldm.schema import Builds, Count, Guidance, Natural, Positive, Range, Share, Weight, Width
 from ldm.util import instantiate_from_config
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
     from ldm.modules.diffusionmodules.openaimodel import UNetModel
     from ldm.modules.embedding_manager import EmbeddingManager
     from ldm.modules.encoders.modules import BERTEmbedder
+
+
+# Kinds of the parameters below, as a config is checked for them.
+Network = Annotated[Mapping[str, Any], Builds("ldm.modules.diffusionmodules.openaimodel.UNetModel")]
+FirstStage = Annotated[Mapping[str, Any], Builds("ldm.models.autoencoder.AutoencoderKL")]
+CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.modules.BERTEmbedder")]
+Words = Annotated[Mapping[str, Any], Builds("ldm.modules.embedding_manager.EmbeddingManager")]
+Timesteps = Annotated[int, Range(1, 100_000)]
+Noise = Annotated[float, Range(0, 1, above=True)]
+LogVariance = Annotated[float, Range(-50, 50)]
 
 
 def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -49,7 +60,7 @@ class DiffusionWrapper(nn.Module):
 
     diffusion_model: UNetModel
 
-    def __init__(self, unet_config: Mapping[str, Any], conditioning_key: str | None):
+    def __init__(self, unet_config: Network, conditioning_key: str | None):
         super().__init__()
         if conditioning_key != "crossattn":
             raise UserError(f"conditioning_key {conditioning_key!r}: a text-to-image model has 'crossattn'")
@@ -75,23 +86,23 @@ class DDPM(nn.Module):
 
     def __init__(
         self,
-        unet_config: Mapping[str, Any],          # target and params of the network
-        timesteps: int = 1000,
-        beta_schedule: str = "linear",           # see make_beta_schedule
-        linear_start: float = 1e-4,
-        linear_end: float = 2e-2,
-        cosine_s: float = 8e-3,
-        loss_type: str = "l2",                   # "l2" or "l1"
-        l_simple_weight: float = 1.0,            # weight of the simple loss, eq. 14
-        original_elbo_weight: float = 0.0,       # weight of the variational bound's terms, eq. 12
-        logvar_init: float = 0.0,                # constant log-variance of the loss
-        snr_weight: tuple[float, float] | None = None,  # (low, high) of the simple loss, see snr_weights
-        parameterization: str = "eps",           # what the network predicts: the noise, "eps", or the velocity, "v"
+        unet_config: Network,                    # target and params of the network
+        timesteps: Timesteps = 1000,
+        beta_schedule: Literal["linear", "sqrt_linear", "cosine"] = "linear",  # see make_beta_schedule
+        linear_start: Noise = 1e-4,
+        linear_end: Noise = 2e-2,
+        cosine_s: Share = 8e-3,
+        loss_type: Literal["l2", "l1"] = "l2",
+        l_simple_weight: Weight = 1.0,           # weight of the simple loss, eq. 14
+        original_elbo_weight: Weight = 0.0,      # weight of the variational bound's terms, eq. 12
+        logvar_init: LogVariance = 0.0,          # constant log-variance of the loss
+        snr_weight: tuple[Weight, Weight] | None = None,  # (low, high) of the simple loss, see snr_weights
+        parameterization: Literal["eps", "v"] = "eps",  # what the network predicts: the noise, or the velocity
         first_stage_key: str = "image",          # batch entry that holds pictures
-        image_size: int = 256,                   # of what is diffused (the latents)
-        channels: int = 3,                       # likewise
+        image_size: Width = 256,                 # of what is diffused (the latents)
+        channels: Width = 3,                     # likewise
         use_ema: bool = True,                    # keep averaged weights and use them for samples
-        conditioning_key: str | None = None,     # how the prompt enters the network
+        conditioning_key: Literal["crossattn"] | None = None,  # how the prompt enters the network
     ):
         super().__init__()
         if parameterization not in ("eps", "v") or loss_type not in ("l1", "l2"):
@@ -196,15 +207,15 @@ class LatentDiffusion(DDPM):
 
     def __init__(
         self,
-        first_stage_config: Mapping[str, Any],   # the autoencoder
-        cond_stage_config: Mapping[str, Any],    # the text encoder
-        personalization_config: Mapping[str, Any] | None = None,  # the embedding manager; default: one without words
+        first_stage_config: FirstStage,          # the autoencoder
+        cond_stage_config: CondStage,            # the text encoder
+        personalization_config: Words | None = None,  # the embedding manager; default: one without words
         cond_stage_key: str = "caption",         # batch entry that holds prompts
-        scale_factor: float = 1.0,               # latents times this have a deviation of about one
-        embedding_reg_weight: float = 0.0,       # weight of the vectors' distance to their start
-        guidance_scale: float = 5.0,             # to draw with, unless told otherwise
-        timestep_range: tuple[int, int] | None = None,  # (first, end) of the timesteps trained on; None: all
-        max_vector_norm: float = 300.0,          # times the longest token embedding: a longer vector of a learned word
+        scale_factor: Positive = 1.0,            # latents times this have a deviation of about one
+        embedding_reg_weight: Weight = 0.0,      # weight of the vectors' distance to their start
+        guidance_scale: Guidance = 5.0,          # to draw with, unless told otherwise
+        timestep_range: tuple[Natural, Count] | None = None,  # (first, end) of the timesteps trained on; None: all
+        max_vector_norm: Weight = 300.0,         # times the longest token embedding: a longer vector of a learned word
                                                  # ends training, which has lost it; 0: any length
         **kwargs: Any,                           # see DDPM
     ):
@@ -309,8 +320,9 @@ class LatentDiffusion(DDPM):
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def log_images(self, batch: Mapping[str, Any], N: int = 4, ddim_steps: int = 20,
-                   unconditional_guidance_scale: float | None = None, sample: bool = True) -> dict[str, torch.Tensor]:
+    def log_images(self, batch: Mapping[str, Any], N: int = 4, ddim_steps: Timesteps = 20,
+                   unconditional_guidance_scale: Guidance | None = None, sample: bool = True
+                   ) -> dict[str, torch.Tensor]:
         """Pictures to look at, each [n, 3, H, W] in about [-1, 1]: `inputs`, `reconstruction`, and, for the batch's
         prompts, `samples` without guidance and `samples_scaled` with it, both from the same noise."""
         images = batch[self.first_stage_key][:N].permute(0, 3, 1, 2).to(self.device)

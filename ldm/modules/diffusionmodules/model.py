@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import nn
 
 from ldm.modules.attention import attention
+from ldm.schema import Depth, Levels, Share, Width
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -122,17 +123,17 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        ch: int,                        # width of the first level, a multiple of 32
-        ch_mult: Sequence[int],         # width of each level over ch
-        num_res_blocks: int,            # per level
+        ch: Width,                      # width of the first level, a multiple of 32
+        ch_mult: Levels,                # width of each level over ch
+        num_res_blocks: Depth,          # per level
         attn_resolutions: Sequence[int],  # picture sizes, counted from `resolution`, that get attention
-        resolution: int,                # picture size in training; any multiple of f works
-        in_channels: int,
-        z_channels: int,                # of the latents
+        resolution: Width,              # picture size in training; any multiple of f works
+        in_channels: Width,
+        z_channels: Width,              # of the latents
         double_z: bool = True,          # mean and log-variance
-        dropout: float = 0.0,
-        out_ch: int | None = None,      # the decoder's; both share one config
-        norm_groups: int = 32,          # of the group norms; with as many groups as channels, flat colours get lost
+        dropout: Share = 0.0,
+        out_ch: Width | None = None,    # the decoder's; both share one config
+        norm_groups: Width = 32,        # of the group norms; with as many groups as channels, flat colours get lost
     ):
         super().__init__()
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)

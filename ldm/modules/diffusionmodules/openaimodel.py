@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,9 @@ from torch import nn
 from ldm.modules.attention import CachedContext, SpatialTransformer
 from ldm.modules.diffusionmodules.model import Upsample
 from ldm.modules.diffusionmodules.util import checkpoint, timestep_embedding, zero_module
+from ldm.schema import Depth, Levels, Range, Share, Width
+
+Heads = Annotated[int, Range(1, 10**6, also=(-1,))]
 
 
 class TimestepEmbedSequential(nn.Sequential):
@@ -97,22 +101,22 @@ class UNetModel(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,                     # of the latents
-        out_channels: int,                    # of the prediction; the same as in_channels
-        model_channels: int,                  # width of the first level, a multiple of 32
-        num_res_blocks: int,                  # per level going down; one more going up
-        attention_resolutions: Sequence[int], # downsampling factors (1, 2, 4...) that get spatial transformers
-        channel_mult: Sequence[int] = (1, 2, 4, 8),  # width of each level over model_channels
-        context_dim: int | None = None,       # width of the prompt's features
-        num_heads: int = -1,                  # attention heads; or give
-        num_head_channels: int = -1,          # the width of a head
-        transformer_depth: int = 1,           # transformer blocks in a spatial transformer
-        dropout: float = 0.0,
+        in_channels: Width,                   # of the latents
+        out_channels: Width,                  # of the prediction; the same as in_channels
+        model_channels: Width,                # width of the first level, a multiple of 32
+        num_res_blocks: Depth,                # per level going down; one more going up
+        attention_resolutions: Sequence[Width], # downsampling factors (1, 2, 4...) that get spatial transformers
+        channel_mult: Levels = (1, 2, 4, 8),  # width of each level over model_channels
+        context_dim: Width | None = None,     # width of the prompt's features
+        num_heads: Heads = -1,                # attention heads; or give
+        num_head_channels: Heads = -1,        # the width of a head
+        transformer_depth: Depth = 1,         # transformer blocks in a spatial transformer
+        dropout: Share = 0.0,
         use_checkpoint: bool = False,         # recompute activations in the backward pass: less memory, more time
         use_spatial_transformer: bool = True, # the only kind of attention a text-conditional model has
         pooled_context: bool = False,         # the prompt's mean feature goes, with the timestep, to every block
         context_map: bool = False,            # the prompt's mean feature also draws a map the network starts from
-        image_size: int | None = None,        # of the latents; the network itself takes any multiple of its strides
+        image_size: Width | None = None,      # of the latents; the network itself takes any multiple of its strides
     ):
         super().__init__()
         if not use_spatial_transformer or context_dim is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import nn
@@ -11,21 +13,23 @@ from transformers import BertTokenizer
 
 from ldm.errors import UserError
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
-from ldm.util import resolve_folder
+from ldm.pretrained import from_pretrained
+from ldm.schema import Depth, Range, Trimmed, Width
+from ldm.util import quoted
 
 if TYPE_CHECKING:
     from ldm.modules.embedding_manager import EmbeddingManager
+
+
+VocabularySize = Annotated[int, Range(1, 10**7)]
+Length = Annotated[int, Range(3, 10**5)]  # [CLS] and [SEP] are among them
 
 
 class BERTTokenizer:
     """Prompts -> token ids, with BERT's word pieces: [CLS] pieces [SEP], padded to max_length."""
 
     def __init__(self, tokenizer: str, max_length: int):
-        try:
-            self.tokenizer = BertTokenizer.from_pretrained(resolve_folder(tokenizer))
-        except (OSError, ValueError) as error:
-            raise UserError(f"tokenizer {tokenizer!r} is neither a folder with a vocab.txt nor a name the model hub "
-                            f"answers to ({str(error).splitlines()[0]})") from error
+        self.tokenizer = from_pretrained(BertTokenizer, tokenizer, "tokenizer")
         self.max_length = max_length
 
     def __len__(self) -> int:
@@ -37,7 +41,8 @@ class BERTTokenizer:
         for ids in self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]:
             if len(ids) > self.max_length:
                 lost = self.tokenizer.decode(ids[self.max_length - 1 : -1])
-                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: {lost!r}", stacklevel=2)
+                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: {quoted(lost)}",
+                              stacklevel=2)
         return self.tokenizer(texts, truncation=True, max_length=self.max_length, padding="max_length",
                               return_tensors="pt")["input_ids"]
 
@@ -61,11 +66,11 @@ class BERTEmbedder(nn.Module):
 
     def __init__(
         self,
-        n_embed: int,                           # width of the features
-        n_layer: int,                           # attention and feed-forward layers
-        vocab_size: int = 30522,
-        max_seq_len: int = 77,                  # tokens of a prompt
-        tokenizer: str = "bert-base-uncased",   # a folder with a vocab.txt, or a name on the model hub
+        n_embed: Width,                         # width of the features
+        n_layer: Depth,                         # attention and feed-forward layers
+        vocab_size: VocabularySize = 30522,
+        max_seq_len: Length = 77,               # tokens of a prompt
+        tokenizer: Trimmed = "bert-base-uncased",  # a folder with a vocab.txt, or a name on the model hub
     ):
         super().__init__()
         self.tokenizer_name = tokenizer
@@ -101,3 +106,23 @@ class BERTEmbedder(nn.Module):
     def word_ids(self, word: str) -> list[int]:
         """The token ids of a word, without [CLS] and [SEP]."""
         return self.tknz_fn.ids(word)
+
+    def reads(self, word: str, placeholders: Iterable[str]) -> bool:
+        """Whether a word, in which learned words may stand, has tokens of its own, none the one for all unknown."""
+        return self.tknz_fn.unknown_id not in self.tknz_fn.ids(word)
+
+    def warn_if_unreadable(self, prompt: str, placeholders: Iterable[str] = ()) -> None:
+        """Say so on stderr when a prompt has words that are all one to the text encoder, since it knows none of
+        them."""
+        words = prompt.split()[: self.transformer.max_seq_len]  # what is cut off matters to nobody
+        unknown = [w for w in dict.fromkeys(words) if not self.reads(w, placeholders)]
+        if unknown:
+            named = ", ".join(quoted(w, 30) for w in unknown[:10]) + f" and {len(unknown) - 10} more" * (
+                len(unknown) > 10)
+            print(f"warning: the text encoder cannot read {named} in {quoted(prompt)}; it draws the same for any other "
+                  f"word that it does not know; {self.remedy(unknown)}", file=sys.stderr)
+
+    def remedy(self, unknown: list[str]) -> str:
+        """What to do about words that cannot be read."""
+        letters = any(c.isalpha() and not c.isascii() for c in "".join(unknown))
+        return "take English words" + ", or txt2img_v2.py, which reads other languages" * letters

@@ -1,0 +1,35 @@
+"""Every kind of fault, one after the other: make faults (about 40 minutes), or python -m benchmarks.faults KIND..."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+
+from ldm.cli import CommandParser, print_table, run_command
+
+KINDS = ("kill", "resume", "overrides", "configs", "pickles", "mutations", "pictures")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print how many trials of each kind went well, and what happened in the others; exit status 1 if any did not."""
+    parser = CommandParser(description="Try what goes wrong for people, and count what was handled well.")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    opt = parser.parse_args(arguments)
+    if unknown := set(opt.kinds) - set(KINDS):
+        parser.error(f"{', '.join(sorted(unknown))}: the kinds are {', '.join(KINDS)}")
+    rows, failures = [], []
+    for kind in opt.kinds or KINDS:
+        module, start = importlib.import_module(f"benchmarks.faults.{kind}"), time.monotonic()
+        good, total, failed = module.run(opt.seed, module.COUNT)
+        rows.append((kind, good, total, f"{time.monotonic() - start:.0f} s"))
+        failures += [f"{kind}: {failure}" for failure in failed]
+        print(f"{kind}: {good} of {total}", file=sys.stderr)
+    print_table(("kind", "handled well", "trials", "time"), rows)
+    print(*failures, sep="\n")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,31 @@
+"""What a folder or a name on the model hub holds, read by `transformers`: without questions, without code of theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ldm.errors import UserError
+from ldm.util import resolve_folder
+
+
+def from_pretrained(cls: Any, name_or_folder: str, what: str, **options: Any) -> Any:
+    """An object of a class of `transformers` from a folder, or by its name on the model hub: from what was downloaded
+    before if that is whole, else from the hub.
+
+    Code that lies beside it is not run, nor is anybody asked whether it may be, and weights are read as tensors alone.
+    Raises UserError, which calls it `what`, for anything that cannot be read so.
+    """
+    place = resolve_folder(name_or_folder)
+    options = {"trust_remote_code": False, **options}
+    try:
+        if Path(place).is_dir():
+            return cls.from_pretrained(place, local_files_only=True, **options)
+        try:
+            return cls.from_pretrained(place, local_files_only=True, **options)
+        except (OSError, ValueError):
+            return cls.from_pretrained(place, **options)
+    except Exception as error:  # files of other people make transformers fail in any way there is
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{what} {name_or_folder!r} is neither a folder with one nor a name the model hub answers to "
+                        f"({reason})") from error
