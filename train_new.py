@@ -155,8 +155,8 @@ def run_name(opt: argparse.Namespace, now: str) -> str:
     # file systems take 255 bytes; some are for a number behind the name
     for flag, text, room in (("--name", name, 250), *(("--project", p, 255) for p in Path(opt.project or "").parts)):
         if (size := len(os.fsencode(text))) > room:
-            raise UserError(f"{flag}: a folder's name of {size} bytes, {text[:30]}..., and {room} fit; give a shorter one"
-                            + ", or --datadir_in_name false" * bool(data and text is name))
+            raise UserError(f"{flag}: the folder {text[:30]}... would have a name of {size} bytes, and {room} fit; give "
+                            "a shorter one" + ", or --datadir_in_name false" * bool(data and text is name))
     return name
 
 
@@ -288,8 +288,8 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
                            ("embedding_manager_ckpt", stored.file and os.path.realpath(stored.file),
                             file and os.path.realpath(file))):
         if old != new:
-            raise UserError(f"--{flag}: {run.path} started from {old}, and goes on from what it has learned; for a start "
-                            f"from {new} begin a new run")
+            raise UserError(f"--{flag}: {run.path} started from {old}, and goes on from what it has learned; for a "
+                            f"start from {new} begin a new run")
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -313,9 +313,9 @@ def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
 
 def say(text: str) -> None:
     """Print a line on stderr, in one of several processes that work together."""
-    from pytorch_lightning.utilities import rank_zero_only
+    from ldm.devices import is_first_process
 
-    if rank_zero_only.rank == 0:
+    if is_first_process():
         print(text, file=sys.stderr)
 
 

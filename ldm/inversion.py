@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from ldm.data.data_module import DataModuleFromConfig
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 
@@ -99,7 +100,7 @@ class TextualInversion(pl.LightningModule):
             for kept, configured in zip(state["param_groups"], self.configure_optimizers().param_groups, strict=True):
                 kept |= {k: v for k, v in configured.items() if k != "params"}
         data = getattr(self._trainer, "datamodule", None)
-        if "loops" in checkpoint and hasattr(data, "batches_per_epoch"):
+        if "loops" in checkpoint and isinstance(data, DataModuleFromConfig):
             checkpoint["loops"] |= {"fit_loop": fit_loop_state(
                 checkpoint["global_step"], data.batches_per_epoch(),
                 self.trainer.accumulate_grad_batches, self.trainer.max_steps != -1)}
