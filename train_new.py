@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ from ldm.cli import (
 )
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
+from ldm.files import check_writable
 from load import (
+    ROOT,
     VARIANTS,
     add_model_flags,
     check_config,
@@ -45,6 +48,11 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
     from setup import SetupCallback
 
 
+MAX_NAME = 255  # bytes that file systems have for a folder's name
+# What a word starts from, which at resume is past.
+FIXED = ("model.params.personalization_config.params.initializer_words", "run.embedding_manager_ckpt")
+
+
 def get_parser() -> CommandParser:
     """The flags of train_new.py, which are those of its variants too."""
     parser = CommandParser(
@@ -56,8 +64,8 @@ def get_parser() -> CommandParser:
     add("-b", "--base", nargs="*", default=[], metavar="YAML", help="configs, merged from left to right")
     add_switch(parser, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
     add("-n", "--name", help="name of the run; default: the first config's")
-    add("-f", "--postfix", default="", help="goes behind the name")
-    add("-l", "--logdir", default="logs", help="where run folders go")
+    add("-f", "--postfix", help="goes behind the name")
+    add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
@@ -66,9 +74,9 @@ def get_parser() -> CommandParser:
     add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
-    add("-s", "--seed", type=training_seed, default=23, help="seed of everything random")
-    add_switch(parser, "--scale_lr", default=True, help="multiply the rate by batch size, devices and accumulation "
-               "(default: true)")
+    add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
+    add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
+               "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
                "(default: true)")
     add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
@@ -76,14 +84,27 @@ def get_parser() -> CommandParser:
     return parser
 
 
+def split_overrides(parser: CommandParser, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(flags and their values, key.path=value overrides): -t and --base would swallow the latter. What follows a flag
+    that takes one value is its value, whatever it looks like."""
+    takes_one = {s for action in parser._actions if action.nargs is None for s in action.option_strings}
+    flags: list[str] = []
+    overrides: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        wanted = overrides if re.match(r"\w+(\.\w+)+=", argument) and before not in takes_one else flags
+        wanted.append(argument)
+    return flags, overrides
+
+
 @dataclass
 class RunFolder:
-    """Where a run lives, the configs it is made from, and the checkpoint it goes on from, if any."""
+    """Where a run lives, the configs it is made from, and the state it goes on from, if any."""
 
     path: Path
     configs: list[str]
-    checkpoint: Path | None
     now: str
+    checkpoint: Path | None = None
+    state: dict[str, Any] = field(default_factory=dict)  # what the checkpoint holds
 
 
 def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
@@ -92,33 +113,59 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
+    for flag in ("name", "postfix", "project", "logdir"):
+        value = getattr(opt, flag)
+        if value is not None and opt.resume:
+            raise UserError(f"--{flag} {value}: with --resume a run stays in its folder; leave it out")
+        parts = re.split(r"[/\\]", value or "")
+        if flag != "logdir" and (".." in parts or Path(value or "").is_absolute()
+                                 or flag != "project" and len(parts) > 1):
+            raise UserError(f"--{flag} {value}: must be the name of a folder, which stays in --logdir")
 
 
 def find_run_folder(opt: argparse.Namespace) -> RunFolder:
-    """The folder of a new run, or of the one to resume. Raises UserError when there is nothing to resume."""
+    """The folder of a new run, or of the one to resume. Raises UserError when there is nothing to resume, and when no
+    folder of the name can be made."""
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     if opt.resume:
-        given = Path(opt.resume)
-        folder, checkpoint = (given.parent.parent, given) if given.is_file() else (
-            given, given / "checkpoints" / "last.ckpt")
-        if not checkpoint.is_file():
-            raise UserError(f"--resume {opt.resume}: no checkpoint there ({checkpoint})")
-        configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
-        if not configs:
-            raise UserError(f"--resume {opt.resume}: {folder} has no configs/ to go on with; give a run folder")
-        from ldm.serialization import read_tensors
-
-        if not {"loops", "optimizer_states"} <= set(read_tensors(checkpoint)):
-            raise UserError(f"--resume {checkpoint}: not a training checkpoint; give a run folder or its last.ckpt")
-        return RunFolder(folder, [*configs, *opt.base], checkpoint, now)
+        return find_resumed(opt, now)
     if not opt.base:
         raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
     data = Path(opt.data_root).name if opt.datadir_in_name and opt.data_root else ""
-    name = opt.name or Path(opt.base[0]).stem
-    folder = Path(opt.logdir, opt.project or "") / f"{data}{now}_{name}{opt.postfix}"
-    if folder.exists():
-        raise UserError(f"{folder} exists already; give the run another --name")
-    return RunFolder(folder, opt.base, None, now)
+    folder = Path(opt.logdir or "logs", opt.project or "",
+                  f"{data}{now}_{opt.name or Path(opt.base[0]).stem}{opt.postfix or ''}")
+    if len(os.fsencode(folder.name)) > MAX_NAME:
+        raise UserError(f"the run folder's name has {len(os.fsencode(folder.name))} bytes, and {MAX_NAME} fit; give "
+                        "another --name")
+    if opt.train:
+        check_writable(folder.parent, "--logdir")
+    return RunFolder(folder, opt.base, now)
+
+
+def find_resumed(opt: argparse.Namespace, now: str) -> RunFolder:
+    """The run folder that --resume names, with the last of its states that can be read."""
+    from ldm.serialization import read_tensors
+
+    given = Path(opt.resume)
+    folder, checkpoints = (given.parent.parent, [given]) if given.is_file() else (
+        given, [given / "checkpoints" / name for name in ("last.ckpt", "last-previous.ckpt")])
+    if not any(c.is_file() for c in checkpoints):
+        raise UserError(f"--resume {opt.resume}: no checkpoint there ({checkpoints[0]})")
+    configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
+    if not configs:
+        raise UserError(f"--resume {opt.resume}: {folder} has no configs/ to go on with; give a run folder")
+    for checkpoint in filter(Path.is_file, checkpoints):
+        try:
+            state = read_tensors(checkpoint)
+        except UserError as error:
+            if checkpoint == checkpoints[-1] or not checkpoints[-1].is_file():
+                raise
+            print(f"warning: {error}; going on from {checkpoints[-1]}", file=sys.stderr)
+            continue
+        if not {"loops", "optimizer_states", "state_dict", "global_step"} <= set(state):
+            raise UserError(f"--resume {checkpoint}: not a training checkpoint; give a run folder or its last.ckpt")
+        return RunFolder(folder, [*configs, *opt.base], now, checkpoint, state)
+    raise UserError(f"--resume {opt.resume}: no checkpoint there that can be read")
 
 
 def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) -> DictConfig:
@@ -128,8 +175,11 @@ def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) 
     Configs that do not describe the model go on top of the config.yaml beside its checkpoint.
     """
     config = load_config(*run.configs)
-    flags = {"actual_resume": opt.actual_resume, "embedding_manager_ckpt": opt.embedding_manager_ckpt}
-    config.run = OmegaConf.merge({"seed": opt.seed, "scale_lr": opt.scale_lr}, config.get("run") or {},
+    if run.checkpoint:
+        find_paths(config)
+    flags = {name: getattr(opt, name) for name in ("actual_resume", "embedding_manager_ckpt", "seed", "scale_lr")}
+    stored = config.copy()
+    config.run = OmegaConf.merge({"seed": 23, "scale_lr": True, "folder": os.getcwd()}, config.get("run") or {},
                                  {k: v for k, v in flags.items() if v is not None})
     checkpoint = config.run.get("actual_resume")
     if not checkpoint:
@@ -142,7 +192,24 @@ def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) 
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
     name_word(opt, config)
+    for key in FIXED if run.checkpoint else ():
+        before, now = (OmegaConf.select(c, key) for c in (stored, config))
+        if before != now:
+            raise UserError(f"--resume {opt.resume}: this run started from {before}, and goes on from what it has "
+                            f"learned; for a start from {now} begin a new run")
     return config
+
+
+def find_paths(config: DictConfig) -> None:
+    """Let the paths of a stored config, which are relative to where the run was started, lead there from here."""
+    started = OmegaConf.select(config, "run.folder")
+    data = OmegaConf.select(config, "data.params") or {}
+    roots = [f"data.params.{name}.params.data_root" for name in data]
+    for key in ("run.actual_resume", "run.embedding_manager_ckpt", *roots):
+        path = OmegaConf.select(config, key)
+        if isinstance(path, str) and started and Path(started) != Path.cwd() and not Path(path).is_absolute():
+            places = [Path(started, path), Path(path), ROOT / path]
+            OmegaConf.update(config, key, str(next((p for p in places if p.exists()), path)))
 
 
 def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
@@ -166,8 +233,9 @@ def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
 
-def build_model(config: DictConfig) -> LatentDiffusion:
-    """The frozen model with the word to learn. Says on stderr what the word starts from."""
+def build_model(config: DictConfig, run: RunFolder) -> LatentDiffusion:
+    """The frozen model with the word to learn. Says on stderr what the word starts from, or goes on from. Raises
+    UserError for a run to resume that learns something else."""
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
     placeholder = manager.placeholder_strings[0]
@@ -177,9 +245,25 @@ def build_model(config: DictConfig) -> LatentDiffusion:
             others = " ".join(manager.placeholder_strings)
             raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
                             "name one of them with --placeholder_string")
-    print(f"starting from {file or manager.describe_initialisation()}", file=sys.stderr)
     model.seed = config.run.seed
+    if not run.checkpoint:
+        print(f"starting from {file or manager.describe_initialisation()}", file=sys.stderr)
+        return model
+    kept = {n: list(v.shape) for n, v in run.state["state_dict"].items()}
+    own = {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad}
+    if kept != own:
+        raise UserError(f"--resume {run.path}: this run learns {describe_learned(kept)}, and the command asks for "
+                        f"{describe_learned(own)}; begin a new run for that")
+    model.load_state_dict(run.state["state_dict"], strict=False)
+    print(f"going on at step {run.state['global_step']} of {run.checkpoint}", file=sys.stderr)
     return model
+
+
+def describe_learned(shapes: dict[str, list[int]]) -> str:
+    """The words and layers behind parameters of so many shapes, by name."""
+    words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
+    text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
+    return (text or "no word") + " and an adapter" * (len(words) < len(shapes))
 
 
 def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
@@ -188,7 +272,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
     import pytorch_lightning as pl
 
     from ldm.devices import choose_devices
-    from setup import SetupCallback
+    from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
     accelerator, devices = choose_devices(opt.gpus)
@@ -204,13 +288,14 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
     }
     if arguments.get("enable_progress_bar", True):
         callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
-    if isinstance(devices, list) and len(devices) > 1:  # a batch need not use every placeholder
-        arguments.setdefault("strategy", "ddp_find_unused_parameters_true")
+    devices = arguments["devices"]
+    several = devices > 1 if isinstance(devices, int) else len(str(devices).split(",")) > 1
+    if several and arguments.get("strategy", "auto") in ("auto", "ddp"):  # a batch need not use every placeholder
+        arguments["strategy"] = "ddp_find_unused_parameters_true"
     try:
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
-            use_distributed_sampler=False, logger=pl.loggers.TensorBoardLogger(run.path, "tensorboard", ""),
-            **arguments)
+            use_distributed_sampler=False, logger=False, plugins=[CheckpointFiles()], **arguments)
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise UserError(f"lightning.trainer: {first_line(error)}") from error
     return trainer, setup
@@ -228,19 +313,18 @@ def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
 
 def main(arguments: list[str] | None = None, variant: str | None = None) -> None:
     """Learn a word; variant is the one to make of the model, such as "v1", unless the flags name another."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    overrides = [a for a in arguments if re.match(r"\w+(\.\w+)+=", a)]  # first: -t and --base would swallow them
     parser = get_parser()
     parser.set_defaults(variant=variant)
-    opt, unknown = parser.parse_known_args([a for a in arguments if a not in overrides])
-    check_flags(opt, overrides + unknown)
+    flags, overrides = split_overrides(parser, sys.argv[1:] if arguments is None else arguments)
+    opt, unknown = parser.parse_known_args(flags)
+    overrides += unknown
+    check_flags(opt, overrides)
     run = find_run_folder(opt)
-    config = merge_config(opt, run, overrides + unknown)
-    train(opt, run, config)
+    train(opt, run, merge_config(opt, run, overrides))
 
 
 def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
-    """Set everything up, and learn the word if --train is given."""
+    """Set everything up, and learn the word if --train is given. Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
@@ -253,28 +337,34 @@ def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
     data.setup()
     if isinstance(data, DataModuleFromConfig):
         data.check_sizes(pixel_stride(config.model))
-    model = build_model(config)
+    model = build_model(config, run)
     trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
+    if opt.train and trainer.is_global_zero:
+        if run.checkpoint:
+            setup.reopen_folder(model, run.state["global_step"])
+        elif (taken := setup.take_folder()) != run.path:  # another run of this name began in the same second
+            trainer, setup = build_trainer(opt, config, replace(run, path=taken))
     if trainer.is_global_zero:
         if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
             print(summary, file=sys.stderr)
         count = sum(p.numel() for p in model.trainable_parameters())
         print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
-              f"run folder {run.path}", file=sys.stderr)
+              f"run folder {setup.logdir}", file=sys.stderr)
 
     inversion = TextualInversion(model)
     if opt.train:
-        if trainer.is_global_zero:
-            setup.make_folders()
         trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
         if trainer.is_global_zero:
             print(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
-                  f"{setup.checkpoints / 'embeddings.pt'}; --resume {run.path} goes on from here", file=sys.stderr)
+                  f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here",
+                  file=sys.stderr)
         if setup.interrupted:
             sys.exit(130)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
+    if not opt.train and trainer.is_global_zero:
+        print("nothing was learned: everything is in order, and -t learns", file=sys.stderr)
 
 
 if __name__ == "__main__":

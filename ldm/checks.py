@@ -22,7 +22,8 @@ SETUP = "setup.SetupCallback"  # every run has one; a second one would write whe
 # Of keys that no constructor takes.
 KINDS: dict[str, dict[str, Any]] = {
     "model": {"base_learning_rate": Rate | None},
-    "run": {"seed": Seed, "scale_lr": bool, "actual_resume": str | None, "embedding_manager_ckpt": str | None},
+    "run": {"seed": Seed, "scale_lr": bool, "folder": str | None, "actual_resume": str | None,
+            "embedding_manager_ckpt": str | None},
     "lightning.modelcheckpoint.params": {"every_n_train_steps": Count},
 }
 # Of the arguments of Lightning's trainer that it takes with any value; the others' are its annotations.

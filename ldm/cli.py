@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
+from ldm import interrupt
 from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
 from ldm.schema import Range, accepted_parameters, strip
@@ -115,6 +116,7 @@ def run_command(main: Callable[[], None]) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.showwarning = lambda message, *args, **kwargs: print(f"warning: {message}", file=sys.stderr)
     status: Any = 0
+    interrupt.running = True
     try:
         main()
     except SystemExit as stop:
@@ -128,6 +130,8 @@ def run_command(main: Callable[[], None]) -> None:
         if line is None or CommandParser.debug:
             raise
         status = report(f"error: {line}", 2)
+    finally:
+        interrupt.running = False
     unread = flush_output()
     if status or unread:
         sys.exit(status or unread)
@@ -214,8 +218,8 @@ def on_off(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool, help: str) -> None:
-    """Add a flag that stands alone or takes true or false."""
+def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool | None, help: str) -> None:
+    """Add a flag that stands alone or takes true or false. A default of None tells that nobody gave the flag."""
     parser.add_argument(*names, type=on_off, const=True, nargs="?", default=default, metavar="true|false", help=help)
 
 
@@ -282,7 +286,7 @@ def quiet_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
                     ".*smaller than the logging interval.*", ".*was not set, defaulting.*",
-                    ".*dataloader is not resumable.*"):
+                    ".*dataloader is not resumable.*", ".*have no logger configured.*"):
         warnings.filterwarnings("ignore", message)
 
 

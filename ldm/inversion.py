@@ -13,6 +13,10 @@ from ldm.models.diffusion.ddpm import LatentDiffusion
 PREFIX = "model."  # of the model's names in Lightning's module; files have the names without it
 
 
+class Diverged(UserError):
+    """Training has lost the word: what it learned last is not to be kept."""
+
+
 class TextualInversion(pl.LightningModule):
     """Learns the words of a frozen LatentDiffusion (Gal et al., arXiv 2208.01618, eq. 2).
 
@@ -23,18 +27,48 @@ class TextualInversion(pl.LightningModule):
         super().__init__()
         self.model = model
         self.strict_loading = False
+        self.last_good: tuple[int, list[torch.Tensor]] | None = None  # a step, and what was learned by then
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
-        """The loss [] of a batch. Raises UserError when it is not finite."""
-        self.model.embedding_manager.progressive_counter = self.global_step
+        """The loss [] of a batch. Raises Diverged when it is not finite, in all processes, or the words are lost."""
+        step = self.global_step
+        self.check_words(step)
+        self.model.embedding_manager.progressive_counter = step
         loss, parts = self.model.shared_step(batch)
-        if not torch.isfinite(loss):
-            raise UserError(f"the loss is {float(loss.detach())} at step {self.global_step}; what was saved before "
-                            "is kept. Lower model.base_learning_rate, or train in float32")
+        lost = not torch.isfinite(loss)
+        if lost or self._trainer and self._trainer.strategy.reduce_boolean_decision(lost, all=False):
+            value = float(loss.detach()) if lost else "not finite in another process"
+            raise Diverged(f"the loss is {value} at step {step}; lower model.base_learning_rate, or train in float32")
+        if self.last_good is None or self.last_good[0] != step:
+            self.last_good = step, [p.detach().clone() for p in self.model.trainable_parameters()]
         size = len(batch[self.model.cond_stage_key])
         self.log_dict({k: v.detach() for k, v in parts.items()}, batch_size=size)
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=size)
         return loss
+
+    def check_words(self, step: int) -> None:
+        """Raises Diverged when something learned is not finite, or a vector is longer than any word's could be."""
+        model = self.model
+        if not all(p.isfinite().all() for p in model.trainable_parameters()):
+            raise Diverged(f"the learned embedding is not finite at step {step}; lower model.base_learning_rate")
+        if not model.max_vector_norm:
+            return
+        longest = model.cond_stage_model.transformer.token_emb.weight.norm(dim=1).max()
+        for placeholder, vectors in model.embedding_manager.string_to_param_dict.items():
+            times = float(vectors.detach().norm(dim=1).max() / longest)
+            if times > model.max_vector_norm:
+                raise Diverged(f"the vector of {placeholder} is {times:.0f} times as long as the longest token "
+                               f"embedding at step {step}; lower model.base_learning_rate")
+
+    def restore_last_good(self) -> int | None:
+        """Take back what made the loss not finite or the words too long. The step that this leads to, if any."""
+        if self.last_good is None:
+            return None
+        step, kept = self.last_good
+        with torch.no_grad():
+            for parameter, value in zip(self.model.trainable_parameters(), kept, strict=True):
+                parameter.copy_(value)
+        return step
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log the loss of a batch that is not trained on."""
@@ -47,12 +81,56 @@ class TextualInversion(pl.LightningModule):
         """The model's own."""
         return self.model.configure_optimizers()
 
+    def learned(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint keeps, under the model's own names."""
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is learned, under the model's own names."""
-        learned = {n for n, p in self.named_parameters() if p.requires_grad}
+        learned = {PREFIX + n for n in self.learned()}
         checkpoint["state_dict"] = {n.removeprefix(PREFIX): v for n, v in checkpoint["state_dict"].items()
                                     if n in learned}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give the names of a file the prefix that they have here."""
+        """Give the names of a file the prefix that they have here, and let the config of today count: its rates, and
+        what its batches make an epoch."""
         checkpoint["state_dict"] = {PREFIX + n: v for n, v in checkpoint["state_dict"].items()}
+        for state in checkpoint.get("optimizer_states", []):
+            for kept, configured in zip(state["param_groups"], self.configure_optimizers().param_groups, strict=True):
+                kept |= {k: v for k, v in configured.items() if k != "params"}
+        data = getattr(self._trainer, "datamodule", None)
+        if "loops" in checkpoint and hasattr(data, "batches_per_epoch"):
+            checkpoint["loops"] |= {"fit_loop": fit_loop_state(
+                checkpoint["global_step"], data.batches_per_epoch(),
+                self.trainer.accumulate_grad_batches, self.trainer.max_steps != -1)}
+
+
+def fit_loop_state(step: int, batches: int, accumulation: int, counts_steps: bool = True) -> dict[str, Any]:
+    """What Lightning's fit loop goes on from after `step` steps, in epochs of so many batches.
+
+    Lightning's own record depends on where in a batch it was made and what ended training there, and at the end of an
+    epoch it is ambiguous. This one depends on its arguments alone. It says that batches were processed, but not quite
+    completed: that is how Lightning records a checkpoint made between two batches. After an epoch's last batch the
+    epoch is over, and the next one not yet begun.
+    """
+    steps = -(-batches // accumulation)  # an epoch; Lightning steps after its last batch in any case
+    epochs, rest = divmod(step, steps)
+    current = rest * accumulation if rest else batches if step else 0
+    total = (epochs - (not rest)) * batches + current if step else 0
+
+    def progress(total: int, current: int, unfinished: bool = False) -> dict[str, Any]:
+        return {name: {"ready": n, "started": n, "processed": n, "completed": max(n - unfinished, 0)}
+                for name, n in (("total", total), ("current", current))}
+
+    begun = {"ready": epochs + bool(rest), "started": epochs + bool(rest), "processed": epochs, "completed": epochs}
+    optimizer = {"ready": step, "completed": step}
+    return {
+        "epoch_progress": {"total": begun, "current": begun.copy()},
+        # one is added on going on, unless epochs are counted and one is over
+        "epoch_loop.state_dict": {"_batches_that_stepped": step if not counts_steps and not rest else max(step - 1, 0)},
+        "epoch_loop.batch_progress": progress(total, current, unfinished=True) | {"is_last_batch": False},
+        "epoch_loop.automatic_optimization.optim_progress": {"optimizer": {
+            "step": {"total": optimizer, "current": optimizer.copy()},
+            "zero_grad": {name: optimizer | {"started": step} for name in ("total", "current")},
+        }},
+    }

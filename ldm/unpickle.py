@@ -177,7 +177,7 @@ class Machine:
         elif name == "BUILD":
             self._build(self.stack.pop(), self.stack[-1])
         elif name == "BINPERSID":
-            self.stack.append(self._storage(self.stack.pop()))
+            self.stack.append(self._referred(self.stack.pop()))
         else:
             return False
         return True
@@ -202,8 +202,11 @@ class Machine:
         # torch 1.12 and later keeps the entries as attributes, and their names in _keys
         made.update({k: state[k] for k in names if torch.is_tensor(state.get(k))})
 
-    def _storage(self, reference: Any) -> Storage:
-        """The storage of ("storage", class, key, device, number of elements), and a view of it in the older format."""
+    def _referred(self, reference: Any) -> Any:
+        """What a persistent id stands for. ("storage", class, key, device, number of elements), with a view of it in
+        the older format: that storage. ("module", class, file, source), in the older format: the class's name."""
+        if type(reference) is tuple and len(reference) == 4 and _text(reference[0]) == "module":
+            return reference[1] if isinstance(reference[1], Inert) else Inert()
         if type(reference) is not tuple or len(reference) not in (5, 6) or _text(reference[0]) != "storage":
             raise UnpicklingError("a persistent id that is not a storage's")
         _, kind, key, _, numel, *view = reference

@@ -1,6 +1,7 @@
 """Learning a word from the command line on the embedded model: runs, resumed runs, interrupted runs, bad input."""
 
 import glob
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import train_new
+import train_new_v1
+import train_new_v2
 from ldm.modules.embedding_manager import read_embeddings
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
 
@@ -51,7 +54,7 @@ def test_the_command_of_the_readme(tmp_path):
     folder = only_run(tmp_path)
     assert folder.name.startswith("flamingo") and folder.name.endswith("_NAME")
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {
-        "embeddings.pt", "embeddings_gs-2.pt", "embeddings_gs-4.pt", "last.ckpt"}
+        "embeddings.pt", "embeddings_gs-2.pt", "embeddings_gs-4.pt", "last.ckpt", "last-previous.ckpt"}
     assert sum(p.stat().st_size for p in (folder / "checkpoints").iterdir()) < 100_000, "kilobytes, not gigabytes"
     for step in (0, 3, 4):
         for name in ("inputs", "reconstruction", "samples", "samples_scaled"):
@@ -206,3 +209,121 @@ def test_help_says_what_every_flag_is_for():
                  "--data_root", "--init_word", "--placeholder_string", "--embedding_manager_ckpt", "--gpus", "--seed",
                  "--scale_lr", "--datadir_in_name", "--no-test", "--debug"):
         assert flag in result.stdout
+
+
+EXACT = ("data.params.batch_size=1", "data.params.train.params.repeats=2",
+         "lightning.callbacks.image_logger.params.disabled=true",
+         "lightning.modelcheckpoint.params.every_n_train_steps=1")
+VALIDATED = ("data.params.validation.target=ldm.data.personalized.PersonalizedBase",
+             "data.params.validation.params.size=64", "data.params.validation.params.repeats=1",
+             "data.params.validation.params.set=val")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base, variant, more", [
+    ("finetune", None, ()), ("finetune", None, ("lightning.trainer.accumulate_grad_batches=3",)),
+    ("finetune", None, ("data.params.num_workers=2",)), ("finetune", None, VALIDATED), ("finetune-v1", "v1", ()),
+    ("finetune-v2", "v2", ("data.params.train.params.templates=['a photo of a {}','{} 사진']",))],
+    ids=["base", "accumulation", "workers", "validation", "v1", "v2"])
+def test_going_on_from_every_step_is_exact(tmp_path, base, variant, more):
+    """Ten pictures are an epoch of ten steps, or of three with accumulation: stops within it, at its end, after it."""
+    last = 7 if "accumulate" in " ".join(more) else 12
+    command = [*flags(tmp_path / "runs", base=f"configs/emoji/{base}.yaml"), "-t", *EXACT, *more]
+
+    def run(*arguments):
+        result = run_main(train_new.main if variant is None else {"v1": train_new_v1, "v2": train_new_v2}[variant].main,
+                          *arguments)
+        assert result.status == 0, result.err
+        return result
+
+    run(*command, f"lightning.trainer.max_steps={last}")
+    whole = only_run(tmp_path / "runs")
+    for stop in (1, 2, 3, 4, 6) if last == 7 else (1, 5, 9, 10, 11):
+        shutil.rmtree(tmp_path / "parts", ignore_errors=True)
+        run(*[tmp_path / "parts" if a == tmp_path / "runs" else a for a in command],
+            f"lightning.trainer.max_steps={stop}")
+        part = only_run(tmp_path / "parts")
+        result = run("-t", "--resume", part, f"lightning.trainer.max_steps={last}")
+        assert f"going on at step {stop} of {part}" in result.err
+        assert torch.equal(learned(part), learned(whole)), stop
+        for step in range(stop, last + 1):
+            name = f"checkpoints/embeddings_gs-{step}.pt"
+            assert torch.equal(read_embeddings(part / name)["*"], read_embeddings(whole / name)["*"]), (stop, step)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two steps, to be copied."""
+    logs = tmp_path_factory.mktemp("finished")
+    result = run_main(train_new.main, *flags(logs), "-t", *EXACT, "lightning.trainer.max_steps=2")
+    assert result.status == 0, result.err
+    return only_run(logs)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (("--placeholder_string", "&"), ["learns '*'", "asks for '&'", "new run"]),
+    (("model.params.personalization_config.params.num_vectors_per_token=2",), ["1 vector of 192", "2 vectors"]),
+    (("--variant", "v1"), ["asks for '*' (1 vector of 192) and an adapter"]),
+    (("--init_word", "cat"), ["started from", "bird", "cat"]),
+    (("--embedding_manager_ckpt", "logs/example_green_apple/checkpoints/embeddings.pt"), ["started from", "new run"]),
+    (("--name", "other"), ["--name", "--resume"]), (("--logdir", "elsewhere"), ["--logdir", "--resume"])])
+def test_what_cannot_count_at_resume_is_refused_before_anything_is_written(finished, arguments, words):
+    def files():
+        return {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
+
+    before = files()
+    assert_one_line_error(run_main(train_new.main, "-t", "--resume", finished, *arguments), *words)
+    assert files() == before
+
+
+def test_what_counts_at_resume_counts(finished, tmp_path):
+    steps = "lightning.trainer.max_steps=3"
+    learned_by = {}
+    for name, arguments in {"same": (), "rate": ("model.base_learning_rate=0.05",), "seed": ("--seed", 7),
+                            "scale": ("--scale_lr", "false")}.items():
+        shutil.copytree(finished, tmp_path / name)
+        result = run_main(train_new.main, "-t", "--resume", tmp_path / name, steps, *arguments)
+        assert result.status == 0, result.err
+        learned_by[name] = tuple(learned(tmp_path / name).flatten().tolist())
+    assert len(set(learned_by.values())) == 4 - (1 if learned_by["scale"] == learned_by["same"] else 0)
+    assert learned_by["rate"] != learned_by["same"] != learned_by["seed"]
+
+
+def test_a_truncated_state_is_skipped_with_a_word(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:900])
+    result = run_main(train_new.main, "-t", "--resume", tmp_path / "run", "lightning.trainer.max_steps=3")
+    assert result.status == 0 and "cut short" in result.err and "going on at step 1 of" in result.err, result.err
+
+
+def test_resuming_works_from_another_folder(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    result = run_main(train_new.main, "-t", "--resume", "run", "lightning.trainer.max_steps=3")
+    assert result.status == 0, result.err
+    assert (tmp_path / "run/checkpoints/embeddings_gs-3.pt").is_file()
+
+
+@pytest.mark.parametrize("rate, cause", [("100", "times as long as the longest token embedding"),
+                                         ("1", "times as long as the longest token embedding")])
+def test_a_word_that_is_lost_ends_the_run_and_the_last_good_one_stays(tmp_path, rate, cause):
+    result = run_main(train_new.main, *flags(tmp_path), "-t", *QUICK, "lightning.trainer.max_steps=60",
+                      f"model.base_learning_rate={rate}")
+    assert_one_line_error(result, cause, "at step", "base_learning_rate")
+    assert learned(only_run(tmp_path)).isfinite().all() and learned(only_run(tmp_path)).norm() < 30
+
+
+@pytest.mark.parametrize("flag, value", [
+    ("name", "../out"), ("name", "a/b"), ("postfix", "/x"), ("postfix", "\\x"), ("project", ".."), ("project", "/tmp"),
+    ("name", "n" * 300), ("name", "글" * 90)])
+def test_names_stay_in_the_log_folder(tmp_path, flag, value):
+    assert_one_line_error(run_main(train_new.main, *flags(tmp_path / "logs", **{flag: value}), "-t"), "--name"
+                          if len(value) > 80 else f"--{flag}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_value_of_a_flag_is_no_override(tmp_path):
+    shutil.copytree(ROOT / DATA, tmp_path / "eq.x=1")
+    result = run_main(train_new.main, *flags(tmp_path / "logs", data_root=tmp_path / "eq.x=1"))
+    assert result.status == 0 and "nothing was learned" in result.err.strip().splitlines()[-1], result.err

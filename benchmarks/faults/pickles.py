@@ -26,6 +26,7 @@ from ldm.modules.embedding_manager import read_embeddings
 from ldm.serialization import read_tensors, write_tensors
 from load import read_state_dict
 
+COUNT = 500
 MARKER = "attacked"
 LIVE = [tuple(name.rsplit(" ", 1)) for name in (
     "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor", "torch._utils _rebuild_parameter",
@@ -343,7 +344,7 @@ def live_objects() -> list[Any]:
 READERS: tuple[Callable[[Path], Any], ...] = (read_tensors, read_embeddings, read_state_dict)
 
 
-def run(seed: int = 0, count: int = 500) -> tuple[int, int, list[str]]:
+def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
     """(good, total, failures) of so many hostile files, each read three ways."""
     watched = [thing for thing in live_objects() if thing is not sys.modules]
     with tempfile.TemporaryDirectory() as folder:
@@ -366,7 +367,7 @@ def run(seed: int = 0, count: int = 500) -> tuple[int, int, list[str]]:
 def main() -> None:
     """Print how many were good, and those that were not."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=0)
     opt = parser.parse_args()
     good, total, failures = run(opt.seed, opt.count)

@@ -92,6 +92,7 @@ def _watched(read: Callable[[], Any], watched: list[Any]) -> str:
         if error.__cause__ is None and error.__suppress_context__:
             wrong = "its cause is hidden"
     except BaseException:
+        on = False  # formatting compiles
         wrong = traceback.format_exc()
     on = False
     if new := set(sys.modules) - modules:

@@ -123,8 +123,9 @@ class AlignedEmbedder(BERTEmbedder):
         """
         token_embeddings = self.transformer.token_emb.weight
         if not self._translator:
-            source_encoder = MultilingualEmbedder(self.multilingual_name)
-            aligner = load_aligner(Path(resolve_file(self.aligner_file)))
+            with torch.random.fork_rng(devices=[]):  # when it is first needed must not change what a run draws
+                source_encoder = MultilingualEmbedder(self.multilingual_name)
+                aligner = load_aligner(Path(resolve_file(self.aligner_file)))
             aligner.check_fit(source_encoder.memory_dim, token_embeddings, self.aligner_file)
             self._translator = [(source_encoder, aligner.eval())]
         source_encoder, aligner = self._translator[0]

@@ -18,20 +18,27 @@ Workers = Annotated[int, Range(0, 256)]
 
 class PositionSampler(Sampler[int]):
     """Item positions that go on where training stands: batch k of a run has the same items whether or not the run was
-    stopped before it. Positions are dealt to the processes of a distributed run in turn."""
+    stopped before it.
+
+    Batches are dealt to the processes of a distributed run in turn, whole: two processes see in a step what one sees
+    that accumulates two batches.
+    """
 
     def __init__(self, trainer: pl.Trainer, length: int, batch_size: int):
-        self.trainer = trainer
-        self.stride = batch_size * trainer.accumulate_grad_batches * trainer.world_size  # items a step
-        self.steps = max(1, length // self.stride)                                       # steps an epoch
+        self.trainer, self.batch_size = trainer, batch_size
+        stride = batch_size * trainer.accumulate_grad_batches * trainer.world_size   # items a step
+        self.batches = max(1, length // stride) * trainer.accumulate_grad_batches    # an epoch, in this process
 
     def __len__(self) -> int:
-        return self.steps * self.stride // self.trainer.world_size
+        return self.batches * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        start = self.trainer.global_step * self.stride + self.trainer.global_rank
-        done = self.trainer.global_step % self.steps * self.stride // self.trainer.world_size
-        return iter(range(start, start + (len(self) - done) * self.trainer.world_size, self.trainer.world_size))
+        """As many as in an epoch, also where training stands in the middle of one: the trainer counts its batches."""
+        trainer, size = self.trainer, self.batch_size
+        first = trainer.global_step * trainer.accumulate_grad_batches
+        batches = range(first * trainer.world_size + trainer.global_rank,
+                        (first + self.batches) * trainer.world_size, trainer.world_size)
+        return (batch * size + i for batch in batches for i in range(size))
 
 
 class DataModuleFromConfig(pl.LightningDataModule):
@@ -76,12 +83,21 @@ class DataModuleFromConfig(pl.LightningDataModule):
         return DataLoader(self.datasets[name], self.batch_size, sampler=sampler, num_workers=self.num_workers,
                           persistent_workers=self.num_workers > 0)
 
-    def train_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Batches that go on where training stands. Raises UserError when the config has no data to learn from."""
+    def _sampler(self) -> PositionSampler:
         if "train" not in self.datasets:
             raise UserError("the config has no data.params.train: nothing to learn from")
         assert self.trainer is not None
-        return self._loader("train", PositionSampler(self.trainer, len(self.datasets["train"]), self.batch_size))
+        return PositionSampler(self.trainer, len(self.datasets["train"]), self.batch_size)
+
+    def batches_per_epoch(self) -> int:
+        """How many batches of this process the trainer calls an epoch. Raises UserError as train_dataloader does."""
+        sampler = self._sampler()
+        limit = sampler.trainer.limit_train_batches
+        return min(sampler.batches, limit) if isinstance(limit, int) else int(sampler.batches * limit)
+
+    def train_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Batches that go on where training stands. Raises UserError when the config has no data to learn from."""
+        return self._loader("train", self._sampler())
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Batches to measure the loss on; none where the config has no such data."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -285,7 +286,8 @@ def find_embeddings(path: str | Path, content: Mapping[str, Any]) -> dict[str, t
 
 def _vectors(path: str | Path, placeholder: Any, vectors: Any) -> torch.Tensor:
     """Vectors as a file has them, [dim] or [n, dim] -> float32 [n, dim]. Raises UserError for what cannot be any."""
-    if not isinstance(placeholder, str) or not placeholder.strip() or len(placeholder) > MAX_PLACEHOLDER:
+    if (not isinstance(placeholder, str) or not placeholder.strip() or len(placeholder) > MAX_PLACEHOLDER
+            or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in placeholder)):
         raise UserError(f"{path}: one of its placeholders is empty, too long or no text; a placeholder is a single "
                         "sign such as *")
     what = f"{path}: the embedding of {shown(repr(placeholder))}"

@@ -23,5 +23,5 @@ def test_a_loss_that_is_not_finite_stops(small_model):
     model = small_model.train()
     with torch.no_grad():
         model.embedding_manager.string_to_param_dict["*"].fill_(float("nan"))
-    with pytest.raises(UserError, match="the loss is nan"):
+    with pytest.raises(UserError, match="not finite at step 0; lower model.base_learning_rate"):
         TextualInversion(model).training_step({"image": torch.rand(1, 16, 16, 3), "caption": ["*"], "key": ["a"]}, 0)

@@ -15,7 +15,7 @@ from ldm import unpickle
 from ldm.unpickle import Inert, Machine, Storage
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-THINGS: dict = [
+THINGS: list = [
     None, True, False, 0, 1, -1, 255, 256, 65536, -(2**31), 2**40, -(2**70), 2**250, 0.5, -1e300, math.inf, "",
     "a b\n'", "빨간 사과", "\U0001f34e", b"\x00\xff", (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1, [2, [3]]], {},
     {"a": 1},

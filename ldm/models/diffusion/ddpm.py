@@ -215,11 +215,14 @@ class LatentDiffusion(DDPM):
         embedding_reg_weight: Weight = 0.0,      # weight of the vectors' distance to their start
         guidance_scale: Guidance = 5.0,          # to draw with, unless told otherwise
         timestep_range: tuple[Natural, Count] | None = None,  # (first, end) of the timesteps trained on; None: all
+        max_vector_norm: Weight = 300.0,         # times the longest token embedding: a longer vector of a learned word
+                                                 # ends training, which has lost it; 0: any length
         **kwargs: Any,                           # see DDPM
     ):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
+        self.max_vector_norm = max_vector_norm
         first, end = timestep_range or (0, self.num_timesteps)
         self.timestep_range = first, end
         self.first_stage_model = instantiate_from_config(first_stage_config)
@@ -287,8 +290,8 @@ class LatentDiffusion(DDPM):
 
     def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps."""
-        t = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device)
-        return self.p_losses(x, self.get_learned_conditioning(list(c)), t)
+        t, noise = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device), torch.randn_like(x)
+        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
                  noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
