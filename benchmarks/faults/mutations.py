@@ -141,29 +141,31 @@ def mutated(data: bytes, draw: random.Random) -> tuple[str, bytes]:
 
 def odd_files(readers: Readers) -> Iterator[tuple[str, bytes, Reader]]:
     """Whole files with something in them that no word, no model and no aligner has; and files of other kinds."""
-    for title, content in {**_odd_words()}.items():
+    for title, content in odd_words().items():
         yield f"word: {title}", saved({"string_to_param": {"*": content}}), readers.word
         if torch.is_tensor(content) and content.layout == torch.strided and not content.is_quantized:
             yield f"flat word: {title}", saved({"*": content}), readers.word
-    for title, words in _odd_dictionaries().items():
+    for title, words in odd_dictionaries().items():
         yield f"words: {title}", saved(words), readers.word
-    for title, data in _other_kinds().items():
+    for title, data in other_kinds().items():
         yield f"{title} as a word", data, readers.word
         yield f"{title} as a model", data, readers.model_weights
     model = torch.load(GOLDEN / "model.ckpt", weights_only=True)["state_dict"]
-    for title, change in _odd_weights().items():
+    for title, change in odd_weights().items():
         weights = dict(model)
         yield f"model: {title}", saved(change(weights)), readers.model_weights
     aligner = torch.load(ROOT / "models/multilingual/emoji/aligner.pt", weights_only=True)
-    for title, sizes in _odd_sizes().items():
+    for title, sizes in odd_sizes().items():
         yield f"aligner: {title}", saved({**aligner, "aligner": sizes(dict(aligner["aligner"]))}), readers.aligner
     adapter = {"string_to_param": {"*": torch.randn(1, 16)}, "post_BERT_everywhere": False,
                "post_BERT": readers.adapter.companions()["post_BERT"]}
-    for title, change in _odd_adapters().items():
+    for title, change in odd_adapters().items():
         yield f"adapter: {title}", saved(change(copy.deepcopy(adapter))), readers.word_with_adapter
 
 
-def _odd_words() -> dict[str, Any]:
+def odd_words() -> dict[str, Any]:
+    """What a word may be in a file: tensors of every kind, and what is none."""
+    warnings.simplefilter("ignore")  # of torch, about kinds of tensors that are made here to be refused
     good = torch.randn(2, 16)
     odd: dict[str, Any] = {
         "zero rows": good[:0], "zero width": good[:, :0], "a number": torch.tensor(1.0), "3 dimensions": good[None],
@@ -185,7 +187,8 @@ def _odd_words() -> dict[str, Any]:
     return odd
 
 
-def _odd_dictionaries() -> dict[str, Any]:
+def odd_dictionaries() -> dict[str, Any]:
+    """Files of words that are put together wrongly."""
     good = torch.randn(16)
     keys = {"a number": 5, "nothing": None, "bytes": b"*", "empty": "", "a space": " ", "long": "x" * 100_000,
             "a line break": "a\nb", "an escape": "\x1b[31m*", "two tokens": "two words", "a surrogate": "\ud800",
@@ -202,7 +205,8 @@ def _odd_dictionaries() -> dict[str, Any]:
     }
 
 
-def _other_kinds() -> dict[str, bytes]:
+def other_kinds() -> dict[str, bytes]:
+    """Files that are something else."""
     tar, archive, array = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as file:
         file.addfile(tarfile.TarInfo("storages"), io.BytesIO())
@@ -222,7 +226,8 @@ def _other_kinds() -> dict[str, bytes]:
     }
 
 
-def _odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
+def odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
+    """Changes to the weights of a model, to what is saved."""
     name, norm = "model.diffusion_model.out.2.weight", "model.diffusion_model.out.0.weight"
 
     def put(change: Callable[[torch.Tensor], Any], at: str = name) -> Callable[[dict[Any, Any]], Any]:
@@ -260,7 +265,8 @@ def _odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
     }
 
 
-def _odd_sizes() -> dict[str, Callable[[dict[str, Any]], Any]]:
+def odd_sizes() -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Changes to an aligner's sizes."""
     odd: dict[str, Callable[[dict[str, Any]], Any]] = {
         "as it is": lambda s: s, "a list": lambda s: [*s], "nothing": lambda s: None, "empty": lambda s: {},
         "another name": lambda s: {**s, "x": 1}, "a number for a name": lambda s: {**s, 1: 1},
@@ -273,7 +279,8 @@ def _odd_sizes() -> dict[str, Callable[[dict[str, Any]], Any]]:
     return odd
 
 
-def _odd_adapters() -> dict[str, Callable[[dict[str, Any]], Any]]:
+def odd_adapters() -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Changes to a word with an adapter."""
     down = "adapter.down.weight"
 
     def put(value: Any, at: Any = down) -> Callable[[dict[str, Any]], Any]:
@@ -308,7 +315,6 @@ def not_files(folder: Path) -> dict[str, Path]:
 
 def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
     """(good, total, failures) of so many damaged files, and of all odd ones."""
-    warnings.simplefilter("ignore")  # of torch, about kinds of tensors that are made here to be refused
     draw, readers, failures, total = random.Random(seed), Readers(), list[str](), 0
     for codec in ("cp437", "utf-8-sig", "raw-unicode-escape", "latin-1"):
         codecs.lookup(codec)

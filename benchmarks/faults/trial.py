@@ -85,7 +85,7 @@ def _watched(read: Callable[[], Any], watched: list[Any]) -> str:
     sys.addaudithook(hook)
     wrong = ""
     try:
-        wrong = _not_plain(read())
+        wrong = not_plain(read())
     except UserError as error:
         if len(str(error).splitlines()) != 1 or len(str(error)) > 2000:
             wrong = f"not one line: {error!s:.300}"
@@ -113,7 +113,7 @@ def _fingerprint(objects: list[Any]) -> list[Any]:
     return prints
 
 
-def _not_plain(content: Any) -> str:
+def not_plain(content: Any) -> str:
     """What is in an object beside finite tensors and plain containers: each distinct part is looked at once."""
     seen, queue = set[int](), [content]
     while queue:
