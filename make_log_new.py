@@ -44,13 +44,19 @@ class ImageLogger(pl.Callback):
         pl_module.eval()
         images = pl_module.model.log_images(batch, N=self.max_images, **self.log_images_kwargs)
         pl_module.train(training)
-        folder = Path(trainer.default_root_dir) / "images" / "train"
+        run_folder = next((logger.save_dir for logger in trainer.loggers if logger.save_dir), trainer.default_root_dir)
+        folder = Path(run_folder) / "images" / "train"
         for name, pictures in images.items():
             picture = grid(pictures[: self.max_images], columns=self.max_images)
             save_image(to_image(picture), folder / f"{name}_gs-{step:06}.png")
             for logger in trainer.loggers:
                 if isinstance(logger, pl.loggers.TensorBoardLogger):
                     logger.experiment.add_image(f"train/{name}", (picture + 1) / 2, step)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """The grids of the step that a resumed run goes on from are there already."""
+        if trainer.global_step:
+            self.last_step = trainer.global_step
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Grids of what there was before anything was learned."""

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from ldm.devices import is_first_process
 from ldm.errors import UserError
 from ldm.files import keep_as, sweep, write_bytes
 from ldm.inversion import Diverged, TextualInversion
@@ -153,7 +154,8 @@ class SetupCallback(pl.Callback):
         if self.interrupted:
             raise KeyboardInterrupt
         self.interrupted = True
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+        if is_first_process():
+            print("\nstopping after this step; once more to stop at once", file=sys.stderr)
 
     def _restore_handlers(self) -> None:
         threading.excepthook = self._thread_hook

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import os
 import re
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from ldm.cli import (
     CommandParser,
@@ -43,14 +42,16 @@ from load import (
 
 if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, so that --help and errors are quick
     import pytorch_lightning as pl
+    import torch
+    from omegaconf import DictConfig
 
+    from ldm.inversion import TextualInversion
     from ldm.models.diffusion.ddpm import LatentDiffusion
     from setup import SetupCallback
 
-
-MAX_NAME = 255  # bytes that file systems have for a folder's name
-# What a word starts from, which at resume is past.
-FIXED = ("model.params.personalization_config.params.initializer_words", "run.embedding_manager_ckpt")
+LOCATIONS = ("actual_resume", "embedding_manager_ckpt", "data_root", "tokenizer", "multilingual", "aligner")
+MANAGER = "model.params.personalization_config"
+INIT_WORDS = f"{MANAGER}.params.initializer_words"
 
 
 def get_parser() -> CommandParser:
@@ -77,34 +78,40 @@ def get_parser() -> CommandParser:
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
-    add_switch(parser, "--datadir_in_name", default=True, help="put the picture folder's name into the run's name "
-               "(default: true)")
+    add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
+               "default: true")
     add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     return parser
 
 
-def split_overrides(parser: CommandParser, arguments: list[str]) -> tuple[list[str], list[str]]:
-    """(flags and their values, key.path=value overrides): -t and --base would swallow the latter. What follows a flag
-    that takes one value is its value, whatever it looks like."""
-    takes_one = {s for action in parser._actions if action.nargs is None for s in action.option_strings}
-    flags: list[str] = []
+def split_overrides(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[list[str], list[str]]:
+    """(arguments for the parser, key.path=value overrides). Overrides are taken out first, since -t and --base would
+    swallow them; what follows a flag that takes exactly one value is its value, whatever it looks like."""
+    options = {name: action for action in parser._actions for name in action.option_strings}
+    rest: list[str] = []
     overrides: list[str] = []
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        wanted = overrides if re.match(r"\w+(\.\w+)+=", argument) and before not in takes_one else flags
-        wanted.append(argument)
-    return flags, overrides
+    is_value = False
+    for argument in arguments:
+        (overrides if not is_value and re.match(r"\w+(\.\w+)+=", argument) else rest).append(argument)
+        meant = {id(a): a for name, a in options.items()
+                 if name == argument or argument.startswith("--") and name.startswith(argument)}
+        meant = {id(options[argument]): options[argument]} if argument in options else meant
+        is_value = len(meant) == 1 and all(action.nargs is None for action in meant.values())
+    return rest, overrides
 
+
+# The run folder ------------------------------------------------------------------------------------------------------
 
 @dataclass
-class RunFolder:
-    """Where a run lives, the configs it is made from, and the state it goes on from, if any."""
+class Run:
+    """Where a run lives, the configs that describe it, and, when it goes on, the checkpoint that it goes on from."""
 
     path: Path
     configs: list[str]
     now: str
     checkpoint: Path | None = None
-    state: dict[str, Any] = field(default_factory=dict)  # what the checkpoint holds
+    state: dict[str, Any] | None = None  # what the checkpoint holds
 
 
 def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
@@ -113,108 +120,146 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
-    for flag in ("name", "postfix", "project", "logdir"):
-        value = getattr(opt, flag)
-        if value is not None and opt.resume:
-            raise UserError(f"--{flag} {value}: with --resume a run stays in its folder; leave it out")
-        parts = re.split(r"[/\\]", value or "")
-        if flag != "logdir" and (".." in parts or Path(value or "").is_absolute()
-                                 or flag != "project" and len(parts) > 1):
-            raise UserError(f"--{flag} {value}: must be the name of a folder, which stays in --logdir")
+    for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
+        if opt.resume and getattr(opt, flag) is not None:
+            raise UserError(f"--{flag} {getattr(opt, flag)}: with --resume a run stays in its folder; leave it out")
 
 
-def find_run_folder(opt: argparse.Namespace) -> RunFolder:
-    """The folder of a new run, or of the one to resume. Raises UserError when there is nothing to resume, and when no
-    folder of the name can be made."""
+def find_run(opt: argparse.Namespace) -> Run:
+    """A new run, or the one to resume. Raises UserError when there is nothing to resume, or nowhere to write."""
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
     if opt.resume:
-        return find_resumed(opt, now)
+        run = find_resumed(opt.resume, now)
+        if opt.train:
+            check_writable(run.path, "--resume")
+        return run
     if not opt.base:
         raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
-    data = Path(opt.data_root).name if opt.datadir_in_name and opt.data_root else ""
-    folder = Path(opt.logdir or "logs", opt.project or "",
-                  f"{data}{now}_{opt.name or Path(opt.base[0]).stem}{opt.postfix or ''}")
-    if len(os.fsencode(folder.name)) > MAX_NAME:
-        raise UserError(f"the run folder's name has {len(os.fsencode(folder.name))} bytes, and {MAX_NAME} fit; give "
-                        "another --name")
+    logdir = opt.logdir or "logs"
+    run = Run(Path(logdir, opt.project or "", run_name(opt, now)), opt.base, now)
     if opt.train:
-        check_writable(folder.parent, "--logdir")
-    return RunFolder(folder, opt.base, now)
+        check_writable(run.path.parent, "--logdir")
+    return run
 
 
-def find_resumed(opt: argparse.Namespace, now: str) -> RunFolder:
-    """The run folder that --resume names, with the last of its states that can be read."""
-    from ldm.serialization import read_tensors
+def run_name(opt: argparse.Namespace, now: str) -> str:
+    """The name of a new run's folder. Raises UserError for names that lead out of --logdir or do not fit."""
+    for flag in ("name", "postfix", "project"):
+        text = getattr(opt, flag) or ""
+        parts = re.split(r"[/\\]", text.rstrip("/") if flag == "project" else text) if text else []
+        if any(not part.strip(".") or part.startswith("-") or not part.isprintable() for part in parts) or (
+                len(parts) > 1 and flag != "project"):
+            raise UserError(f"--{flag} {text!r}: must be the name of a folder, which stays in --logdir")
+    data = Path(opt.data_root).name if opt.datadir_in_name is not False and opt.data_root else ""
+    name = f"{data}{now}_{opt.name or Path(opt.base[0]).stem}{opt.postfix or ''}"
+    # file systems take 255 bytes; some are for a number behind the name
+    for flag, text, room in (("--name", name, 250), *(("--project", p, 255) for p in Path(opt.project or "").parts)):
+        if (size := len(os.fsencode(text))) > room:
+            raise UserError(f"{flag}: the folder {text[:30]}... would have a name of {size} bytes, and {room} fit; "
+                            "give a shorter one" + ", or --datadir_in_name false" * bool(data and text is name))
+    return name
 
-    given = Path(opt.resume)
-    folder, checkpoints = (given.parent.parent, [given]) if given.is_file() else (
-        given, [given / "checkpoints" / name for name in ("last.ckpt", "last-previous.ckpt")])
-    if not any(c.is_file() for c in checkpoints):
-        raise UserError(f"--resume {opt.resume}: no checkpoint there ({checkpoints[0]})")
+
+def find_resumed(resume: str, now: str) -> Run:
+    """The run of a folder, or of a checkpoint in it. Raises UserError when there is nothing to go on from.
+
+    A folder's last checkpoint is passed over, with a word, for the one before it where it cannot be read.
+    """
+    given = Path(resume)
+    folder = given.parent.parent if given.is_file() else given
+    files = [given] if given.is_file() else [folder / "checkpoints" / name for name in ("last.ckpt",
+                                                                                       "last-previous.ckpt")]
+    if not any(file.is_file() for file in files):
+        raise UserError(f"--resume {resume}: no checkpoint there ({files[0]})")
     configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
     if not configs:
-        raise UserError(f"--resume {opt.resume}: {folder} has no configs/ to go on with; give a run folder")
-    for checkpoint in filter(Path.is_file, checkpoints):
+        raise UserError(f"--resume {resume}: {folder} has no configs/ to go on with; give a run folder")
+    for file in files:
         try:
-            state = read_tensors(checkpoint)
+            return Run(folder, configs, now, file, read_state(file))
         except UserError as error:
-            if checkpoint == checkpoints[-1] or not checkpoints[-1].is_file():
-                raise
-            print(f"warning: {error}; going on from {checkpoints[-1]}", file=sys.stderr)
-            continue
-        if not {"loops", "optimizer_states", "state_dict", "global_step"} <= set(state):
-            raise UserError(f"--resume {checkpoint}: not a training checkpoint; give a run folder or its last.ckpt")
-        return RunFolder(folder, [*configs, *opt.base], now, checkpoint, state)
-    raise UserError(f"--resume {opt.resume}: no checkpoint there that can be read")
+            if file is files[-1] or not files[-1].is_file():
+                raise UserError(f"--resume {error}") from error
+            print(f"warning: {error}; going on from {files[-1]}", file=sys.stderr)
+    raise AssertionError
 
 
-def merge_config(opt: argparse.Namespace, run: RunFolder, overrides: list[str]) -> DictConfig:
+def read_state(file: Path) -> dict[str, Any]:
+    """What a training checkpoint holds. Raises UserError for a file that is none."""
+    from ldm.serialization import read_tensors
+
+    content = read_tensors(file)
+    kinds = {"loops": dict, "optimizer_states": list, "state_dict": dict, "global_step": int}
+    if not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
+        raise UserError(f"{file}: not a training checkpoint; give a run folder or its last.ckpt")
+    return content
+
+
+# The config ----------------------------------------------------------------------------------------------------------
+
+def relocated(config: DictConfig) -> DictConfig:
+    """A stored config with the files and folders that it names where they are now: relative names count from the
+    folder that the run was started in, else from here, else from the project's folder."""
+    from omegaconf import OmegaConf
+
+    started = OmegaConf.select(config, "run.folder")
+
+    def found(name: str) -> str:
+        for folder in (started, ".", ROOT):
+            if folder and not Path(name).is_absolute() and (path := Path(folder, name)).exists():
+                return name if path.resolve() == Path(name).resolve() else str(path)
+        return name
+
+    def walk(value: Any, key: Any = None) -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v) for v in value]
+        return found(value) if key in LOCATIONS and isinstance(value, str) else value
+
+    return OmegaConf.create(walk(OmegaConf.to_container(config)))
+
+
+def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> DictConfig:
     """The run's config: YAML files, then the variant of the model, then key=value overrides, then flags. Raises
     UserError for what is missing.
 
     Configs that do not describe the model go on top of the config.yaml beside its checkpoint.
     """
+    from omegaconf import OmegaConf
+
     config = load_config(*run.configs)
-    if run.checkpoint:
-        find_paths(config)
-    flags = {name: getattr(opt, name) for name in ("actual_resume", "embedding_manager_ckpt", "seed", "scale_lr")}
-    stored = config.copy()
-    config.run = OmegaConf.merge({"seed": 23, "scale_lr": True, "folder": os.getcwd()}, config.get("run") or {},
-                                 {k: v for k, v in flags.items() if v is not None})
+    if run.state:
+        config = relocated(config)
+        kept = OmegaConf.select(config, MANAGER)
+        config = merge_configs(config, *([load_config(*opt.base)] if opt.base else []))
+        OmegaConf.update(config, MANAGER, kept)  # what is learned is the run's affair, unless it is asked for below
+    flags = {name: getattr(opt, name) for name in ("seed", "scale_lr", "actual_resume", "embedding_manager_ckpt")}
+    stored = OmegaConf.create({"init_words": OmegaConf.select(config, INIT_WORDS),
+                               "file": OmegaConf.select(config, "run.embedding_manager_ckpt")})
+    config.run = OmegaConf.merge({"seed": 23, "scale_lr": True}, config.get("run") or {},
+                                 {k: v for k, v in flags.items() if v is not None}, {"folder": os.getcwd()})
     checkpoint = config.run.get("actual_resume")
     if not checkpoint:
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
-    check_files(checkpoint)
+    check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         config = merge_configs(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
-    name_word(opt, config)
-    for key in FIXED if run.checkpoint else ():
-        before, now = (OmegaConf.select(c, key) for c in (stored, config))
-        if before != now:
-            raise UserError(f"--resume {opt.resume}: this run started from {before}, and goes on from what it has "
-                            f"learned; for a start from {now} begin a new run")
+    name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
+    if run.state:
+        check_start(run, config, stored)
     return config
 
 
-def find_paths(config: DictConfig) -> None:
-    """Let the paths of a stored config, which are relative to where the run was started, lead there from here."""
-    started = OmegaConf.select(config, "run.folder")
-    data = OmegaConf.select(config, "data.params") or {}
-    roots = [f"data.params.{name}.params.data_root" for name in data]
-    for key in ("run.actual_resume", "run.embedding_manager_ckpt", *roots):
-        path = OmegaConf.select(config, key)
-        if isinstance(path, str) and started and Path(started) != Path.cwd() and not Path(path).is_absolute():
-            places = [Path(started, path), Path(path), ROOT / path]
-            OmegaConf.update(config, key, str(next((p for p in places if p.exists()), path)))
+def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
+    """Write the flags for the word, its pictures and chance where model and data sets read them."""
+    from omegaconf import OmegaConf
 
-
-def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
-    """Write the flags for the word and its pictures where model and data sets read them."""
-    words = OmegaConf.select(config, "model.params.personalization_config.params")
+    words = OmegaConf.select(config, f"{MANAGER}.params")
     if words is None:
         raise UserError("the config has no model.params.personalization_config: nothing to learn")
     if opt.init_word is not None:
@@ -227,15 +272,30 @@ def name_word(opt: argparse.Namespace, config: DictConfig) -> None:
         if dataset is not None:
             given = {} if opt.data_root is None else {"data_root": opt.data_root}
             given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
+            given |= {"seed": config.run.seed} if new_seed else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
                                              {"placeholder_token": placeholder}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
 
-def build_model(config: DictConfig, run: RunFolder) -> LatentDiffusion:
-    """The frozen model with the word to learn. Says on stderr what the word starts from, or goes on from. Raises
-    UserError for a run to resume that learns something else."""
+def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
+    """Raises UserError when a resumed run is asked to start from something else: it goes on from what it learned."""
+    from omegaconf import OmegaConf
+
+    file = config.run.get("embedding_manager_ckpt")
+    for flag, old, new in (("init_word", stored.init_words, OmegaConf.select(config, INIT_WORDS)),
+                           ("embedding_manager_ckpt", stored.file and os.path.realpath(stored.file),
+                            file and os.path.realpath(file))):
+        if old != new:
+            raise UserError(f"--{flag}: {run.path} started from {old}, and goes on from what it has learned; for a "
+                            f"start from {new} begin a new run")
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
+    """The frozen model with the word to learn. Says on stderr what the word starts from."""
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
     placeholder = manager.placeholder_strings[0]
@@ -245,31 +305,50 @@ def build_model(config: DictConfig, run: RunFolder) -> LatentDiffusion:
             others = " ".join(manager.placeholder_strings)
             raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
                             "name one of them with --placeholder_string")
+    if not run.state:
+        say(f"starting from {file or manager.describe_initialisation()}")
     model.seed = config.run.seed
-    if not run.checkpoint:
-        print(f"starting from {file or manager.describe_initialisation()}", file=sys.stderr)
-        return model
-    kept = {n: list(v.shape) for n, v in run.state["state_dict"].items()}
-    own = {n: list(p.shape) for n, p in model.named_parameters() if p.requires_grad}
-    if kept != own:
-        raise UserError(f"--resume {run.path}: this run learns {describe_learned(kept)}, and the command asks for "
-                        f"{describe_learned(own)}; begin a new run for that")
-    model.load_state_dict(run.state["state_dict"], strict=False)
-    print(f"going on at step {run.state['global_step']} of {run.checkpoint}", file=sys.stderr)
     return model
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, in one of several processes that work together."""
+    from ldm.devices import is_first_process
+
+    if is_first_process():
+        print(text, file=sys.stderr)
+
+
+def take_learned(run: Run, inversion: TextualInversion) -> None:
+    """Give the model what the run has learned. Raises UserError when the model that the config and the flags describe
+    learns something else."""
+    import torch
+
+    assert run.state
+    kept: dict[str, torch.Tensor] = {n: v for n, v in run.state["state_dict"].items() if torch.is_tensor(v)}
+    learns = inversion.learned()
+    there, here = ({n: list(v.shape) for n, v in named.items()} for named in (kept, learns))
+    if there != here:
+        raise UserError(f"--resume {run.path}: this run learns {describe_learned(there)}, and the command asks for "
+                        f"{describe_learned(here)}; begin a new run for that, or leave it as it was")
+    with torch.no_grad():
+        for name, value in kept.items():
+            learns[name].copy_(value)
+    say(f"going on at step {run.state['global_step']} of {run.checkpoint}")
 
 
 def describe_learned(shapes: dict[str, list[int]]) -> str:
     """The words and layers behind parameters of so many shapes, by name."""
     words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
     text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
-    return (text or "no word") + " and an adapter" * (len(words) < len(shapes))
+    layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
+    return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))
 
 
-def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
-                  ) -> tuple[pl.Trainer, SetupCallback]:
+def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tuple[pl.Trainer, SetupCallback]:
     """Lightning's trainer with the callbacks that the config names, and the callback that keeps the run on disk."""
     import pytorch_lightning as pl
+    from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
     from setup import CheckpointFiles, SetupCallback
@@ -279,7 +358,8 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
     save_every = OmegaConf.select(lightning, "modelcheckpoint.params.every_n_train_steps", default=500)
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
-    callbacks = [setup, *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values())]
+    # last, so that the pictures of a step are there when its checkpoint is
+    callbacks = [*(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -288,16 +368,14 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: RunFolder
     }
     if arguments.get("enable_progress_bar", True):
         callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
-    devices = arguments["devices"]
-    several = devices > 1 if isinstance(devices, int) else len(str(devices).split(",")) > 1
-    if several and arguments.get("strategy", "auto") in ("auto", "ddp"):  # a batch need not use every placeholder
-        arguments["strategy"] = "ddp_find_unused_parameters_true"
     try:
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
-            use_distributed_sampler=False, logger=False, plugins=[CheckpointFiles()], **arguments)
+            use_distributed_sampler=False, logger=False, plugins=CheckpointFiles(), **arguments)
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise UserError(f"lightning.trainer: {first_line(error)}") from error
+    if isinstance(trainer.strategy, pl.strategies.DDPStrategy):  # a batch need not use every placeholder
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
     return trainer, setup
 
 
@@ -315,15 +393,15 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     """Learn a word; variant is the one to make of the model, such as "v1", unless the flags name another."""
     parser = get_parser()
     parser.set_defaults(variant=variant)
-    flags, overrides = split_overrides(parser, sys.argv[1:] if arguments is None else arguments)
-    opt, unknown = parser.parse_known_args(flags)
-    overrides += unknown
-    check_flags(opt, overrides)
-    run = find_run_folder(opt)
-    train(opt, run, merge_config(opt, run, overrides))
+    rest, overrides = split_overrides(parser, sys.argv[1:] if arguments is None else arguments)
+    opt, unknown = parser.parse_known_args(rest)
+    check_flags(opt, overrides + unknown)
+    run = find_run(opt)
+    config = merge_config(opt, run, overrides + unknown)
+    train(opt, run, config)
 
 
-def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
+def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     """Set everything up, and learn the word if --train is given. Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
@@ -340,31 +418,46 @@ def train(opt: argparse.Namespace, run: RunFolder, config: DictConfig) -> None:
     model = build_model(config, run)
     trainer, setup = build_trainer(opt, config, run)
     model.learning_rate = learning_rate(config, trainer)
-    if opt.train and trainer.is_global_zero:
-        if run.checkpoint:
-            setup.reopen_folder(model, run.state["global_step"])
-        elif (taken := setup.take_folder()) != run.path:  # another run of this name began in the same second
-            trainer, setup = build_trainer(opt, config, replace(run, path=taken))
-    if trainer.is_global_zero:
-        if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
-            print(summary, file=sys.stderr)
-        count = sum(p.numel() for p in model.trainable_parameters())
-        print(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps; "
-              f"run folder {setup.logdir}", file=sys.stderr)
-
     inversion = TextualInversion(model)
+    if run.state:
+        take_learned(run, inversion)
+    if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
+        say(summary)
     if opt.train:
-        trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
-        if trainer.is_global_zero:
-            print(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
-                  f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here",
-                  file=sys.stderr)
-        if setup.interrupted:
-            sys.exit(130)
+        learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
-    if not opt.train and trainer.is_global_zero:
-        print("nothing was learned: everything is in order, and -t learns", file=sys.stderr)
+    if not opt.train:
+        describe(trainer, model)
+        say("nothing was learned: everything is in order, and -t learns")
+
+
+def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> None:
+    """Say on stderr what is learned, and how fast."""
+    count = sum(p.numel() for p in model.trainable_parameters())
+    say(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps{more}")
+
+
+def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
+          ) -> None:
+    """Train, in a folder of its own. Exits with status 130 when that was interrupted."""
+    if trainer.is_global_zero:
+        if run.state:
+            setup.reopen_folder(inversion.model, run.state["global_step"])
+        else:
+            setup.take_folder()
+    describe(trainer, inversion.model, f"; run folder {setup.logdir}")
+    if run.state and 0 <= trainer.max_steps <= run.state["global_step"]:
+        say(f"{setup.logdir} has learned for all its steps; lightning.trainer.max_steps=NUMBER goes on")
+        return
+    try:
+        trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from stop
+    say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
+        f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
+    if setup.interrupted:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -41,3 +41,10 @@ def fast_bfloat16(device: torch.device) -> bool:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Autocast to bfloat16 where that is fast, else float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+
+
+def is_first_process() -> bool:
+    """Whether this is the one of several processes working together that speaks and writes."""
+    from pytorch_lightning.utilities import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0

@@ -99,7 +99,7 @@ class TextualInversion(pl.LightningModule):
             for kept, configured in zip(state["param_groups"], self.configure_optimizers().param_groups, strict=True):
                 kept |= {k: v for k, v in configured.items() if k != "params"}
         data = getattr(self._trainer, "datamodule", None)
-        if "loops" in checkpoint and hasattr(data, "batches_per_epoch"):
+        if "loops" in checkpoint and data is not None and hasattr(data, "batches_per_epoch"):
             checkpoint["loops"] |= {"fit_loop": fit_loop_state(
                 checkpoint["global_step"], data.batches_per_epoch(),
                 self.trainer.accumulate_grad_batches, self.trainer.max_steps != -1)}

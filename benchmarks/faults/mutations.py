@@ -1,11 +1,10 @@
 """Damaged and odd files of words and weights: each is read well or refused in one line.
 
-    python -m benchmarks.faults.mutations [--count N] [--seed S]
+    python -m benchmarks.faults mutations [--count N] [--seed S]
 """
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import copy
 import gzip
@@ -349,18 +348,3 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
             file.write_bytes(changed)
             attempt(f"{title}, {damage}", read, file)
     return total - len(failures), total, failures
-
-
-def main() -> None:
-    """Print how many were good, and those that were not."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=0)
-    opt = parser.parse_args()
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"mutations: {good} of {total}")
-    print("\n".join(failures))
-
-
-if __name__ == "__main__":
-    main()

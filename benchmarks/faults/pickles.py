@@ -1,11 +1,10 @@
 """Hostile pickles: every operation that imports, calls or changes, against everything that must not be reached.
 
-    python -m benchmarks.faults.pickles [--count N] [--seed S]
+    python -m benchmarks.faults pickles [--count N] [--seed S]
 """
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import functools
 import importlib
@@ -364,18 +363,3 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
             if wrong := trial([functools.partial(read, file) for read in READERS], Path(folder), watched):
                 failures.append(f"{title}: {wrong.strip().splitlines()[-1]}")
     return len(trials) - len(failures), len(trials), failures
-
-
-def main() -> None:
-    """Print how many were good, and those that were not."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=0)
-    opt = parser.parse_args()
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"pickles: {good} of {total}")
-    print("\n".join(failures))
-
-
-if __name__ == "__main__":
-    main()

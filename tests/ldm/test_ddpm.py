@@ -44,7 +44,7 @@ def test_only_the_placeholder_is_trained(small_model):
 
 def test_timesteps_come_from_the_range_asked_for(small_model, monkeypatch):
     seen, p_losses = [], small_model.p_losses
-    monkeypatch.setattr(small_model, "p_losses", lambda x, c, t: (seen.append(t), p_losses(x, c, t))[1])
+    monkeypatch.setattr(small_model, "p_losses", lambda x, c, t, noise: (seen.append(t), p_losses(x, c, t, noise))[1])
     z = torch.zeros(64, small_model.channels, small_model.image_size, small_model.image_size)
     small_model.timestep_range = (3, 5)
     small_model(z, ["*"] * 64)

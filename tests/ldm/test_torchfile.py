@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 import struct
 import sys
 import zipfile
@@ -171,6 +172,18 @@ def test_damaged_files_of_the_older_format(tmp_path):
     wrong[keys_of(content)[1]] += 1  # the first storage's length
     with pytest.raises(pickle.UnpicklingError, match="another length"):
         read_back(tmp_path, bytes(wrong))
+
+
+def test_storages_have_one_length_each_and_none_is_longer_than_the_file(tmp_path):
+    numbers = torch.arange(6.0)
+    content = legacy({"w": numbers, "v": numbers[2:4]})
+    first, second = (m.start() for m in re.finditer(b"K\x06Nt", content))
+    assert read_back(tmp_path, content)["v"].tolist() == [2, 3]
+    with pytest.raises(pickle.UnpicklingError, match="has several lengths"):
+        read_back(tmp_path, content[:second] + b"K\x05" + content[second + 2:])
+    for count in (b"J\xff\xff\xff\x7f", b"M\xff\xff"):  # no memory is taken for what is not there
+        with pytest.raises(pickle.UnpicklingError, match="storages that are longer than the file"):
+            read_back(tmp_path, content[:first] + count + content[first + 2:])
 
 
 @pytest.mark.parametrize("numbers", [(1, 1001), (torchfile.MAGIC_NUMBER, 1000), ("x", 1001)])

@@ -7,6 +7,7 @@ import math
 import pickle
 import pickletools
 from io import BytesIO
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from ldm import unpickle
 from ldm.unpickle import Inert, Machine, Storage
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-THINGS: list = [
+THINGS: list[Any] = [
     None, True, False, 0, 1, -1, 255, 256, 65536, -(2**31), 2**40, -(2**70), 2**250, 0.5, -1e300, math.inf, "",
     "a b\n'", "빨간 사과", "\U0001f34e", b"\x00\xff", (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [1, [2, [3]]], {},
     {"a": 1},
@@ -27,7 +28,7 @@ THINGS: list = [
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("thing", THINGS, ids=lambda thing: repr(thing)[:30])
+@pytest.mark.parametrize("thing", THINGS, ids=[f"{type(thing).__name__}{i}" for i, thing in enumerate(THINGS)])
 def test_plain_things_come_out_as_they_went_in(thing, protocol):
     found = Machine().run(BytesIO(pickle.dumps(thing, protocol)))
     assert found == thing and (type(found) is type(thing) or isinstance(thing, dict))
@@ -36,7 +37,7 @@ def test_plain_things_come_out_as_they_went_in(thing, protocol):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_was_one_thing_is_one_thing(protocol):
     shared = ["shared", "twice " * 3]
-    looped: list = [shared, shared, ("tuple", shared)]
+    looped: list[Any] = [shared, shared, ("tuple", shared)]
     looped.append(looped)
     found = Machine().run(BytesIO(pickle.dumps(looped, protocol)))
     assert found[0] is found[1] is found[2][1] and found[3] is found and found[0] == shared
