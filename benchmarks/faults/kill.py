@@ -1,4 +1,4 @@
-"""Killed, or out of disk, at every single operation: python -m benchmarks.faults.kill [--count N] [--seed S]
+"""Killed, or out of disk, at every single operation: python -m benchmarks.faults kill
 
 A short run is killed before each of its operations on the disk, and the disk is full from each of them on. It then goes
 on to where it would have ended, bit for bit, with no temporary file left; a full disk is one clear line."""

@@ -1,4 +1,4 @@
-"""Stopped at any step, and gone on with: python -m benchmarks.faults.resume [--count N] [--seed S]
+"""Stopped at any step, and gone on with: python -m benchmarks.faults resume
 
 Runs of all variants, with and without accumulation, workers and validation, end at some step, are interrupted or are
 killed there, and go on: what they learn equals, after every step, what a run learns that was not stopped. Then runs
