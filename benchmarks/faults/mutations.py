@@ -325,7 +325,7 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
         def attempt(title: str, read: Reader, path: Path) -> None:
             nonlocal total
             total += 1
-            if wrong := trial(lambda: read(path), folder):
+            if wrong := trial([lambda: read(path)], folder):
                 failures.append(f"{title}: {wrong.strip().splitlines()[-1]}")
 
         file = folder / "file.pt"

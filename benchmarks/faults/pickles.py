@@ -360,8 +360,6 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
         failures, trials = [], cases(seed)[:count]
         for title, data in trials:
             file.write_bytes(data)
-            for read in READERS:
-                if wrong := trial(lambda read=read: read(file), Path(folder), watched):  # type: ignore[misc]
-                    failures.append(f"{title}: {read.__name__} {wrong.strip().splitlines()[-1]}")
-                    break
+            if wrong := trial([functools.partial(read, file) for read in READERS], Path(folder), watched):
+                failures.append(f"{title}: {wrong.strip().splitlines()[-1]}")
     return len(trials) - len(failures), len(trials), failures
