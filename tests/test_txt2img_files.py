@@ -187,6 +187,7 @@ def test_only_what_was_made_and_is_empty_is_taken_away(tmp_path):
 
 # What is said --------------------------------------------------------------------------------------------------------
 
+@pytest.mark.slow
 @pytest.mark.parametrize("main, prompt, said, unsaid", [
     (txt2img.main, "a 🍎 and 🍎", ["cannot read '🍎' in", "take English words\n"], ["txt2img_v2"]),
     (txt2img.main, "빨간 사과", ["cannot read '빨간', '사과' in", "txt2img_v2.py"], []),
