@@ -444,7 +444,7 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     from ldm.inversion import Diverged
 
     if isinstance(trainer.strategy, DDPStrategy) and len(inversion.model.embedding_manager.string_to_param_dict) > 1:
-        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)  # a batch need not use every placeholder
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)  # a batch may lack a word
     if trainer.is_global_zero:
         if run.state:
             setup.reopen_folder(inversion.model, run.state["global_step"])
