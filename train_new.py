@@ -374,8 +374,6 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
             use_distributed_sampler=False, logger=False, plugins=CheckpointFiles(), **arguments)
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise UserError(f"lightning.trainer: {first_line(error)}") from error
-    if isinstance(trainer.strategy, pl.strategies.DDPStrategy):  # a batch need not use every placeholder
-        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
     return trainer, setup
 
 
@@ -441,6 +439,12 @@ def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> Non
 def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
           ) -> None:
     """Train, in a folder of its own. Exits with status 130 when that was interrupted."""
+    from pytorch_lightning.strategies import DDPStrategy
+
+    from ldm.inversion import Diverged
+
+    if isinstance(trainer.strategy, DDPStrategy) and len(inversion.model.embedding_manager.string_to_param_dict) > 1:
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)  # a batch may lack a word
     if trainer.is_global_zero:
         if run.state:
             setup.reopen_folder(inversion.model, run.state["global_step"])
@@ -454,6 +458,14 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
         trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from stop
+    except (Diverged, RuntimeError) as error:
+        ended = isinstance(error, RuntimeError) and "by peer" in str(error)  # as gloo says it, which knows no more
+        if (ended or isinstance(error, Diverged)) and not trainer.is_global_zero:
+            sys.exit(2)  # one process says it for all
+        if ended:
+            raise UserError("another of the processes that work together has ended, and with it the run; what it said "
+                            "stands above") from error
+        raise
     say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
         f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
     if setup.interrupted:

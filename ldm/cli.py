@@ -283,7 +283,8 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def quiet_lightning() -> None:
     """Keep what the user can act on: no banners, and no warnings about what is so by design."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     for message in (".*module.* in eval mode.*", ".*does not have many workers.*", ".*LeafSpec.*",
                     ".*smaller than the logging interval.*", ".*was not set, defaulting.*",
                     ".*dataloader is not resumable.*", ".*have no logger configured.*"):

@@ -73,7 +73,7 @@ class TextualInversion(pl.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Log the loss of a batch that is not trained on."""
         _, parts = self.model.shared_step(batch)
-        self.log_dict(parts, on_epoch=True, batch_size=len(batch[self.model.cond_stage_key]))
+        self.log_dict(parts, on_epoch=True, sync_dist=True, batch_size=len(batch[self.model.cond_stage_key]))
 
     test_step = validation_step
 

@@ -43,6 +43,15 @@ def test_tensors_come_out_as_they_went_in(tmp_path, new, protocol):
     assert len({v.untyped_storage().data_ptr() for v in views}) == 1, "views of one storage still are"
 
 
+@pytest.mark.parametrize("new, protocol", [(True, 2), (True, 4), (False, 1), (False, 2)])
+def test_a_parameter_dict_is_a_dictionary(tmp_path, new, protocol):
+    words = torch.nn.ParameterDict({"*": torch.nn.Parameter(torch.ones(2, 3)), "&": torch.nn.Parameter(BASE[:3])})
+    torch.save({"words": words}, tmp_path / "a.pt", _use_new_zipfile_serialization=new, pickle_protocol=protocol)
+    found = (read_zip if new else read_legacy)(tmp_path / "a.pt")["words"]
+    assert type(found) is dict and list(found) == list(words)
+    assert all(torch.equal(found[p], v) for p, v in words.items())
+
+
 def test_large_tensors_are_mapped(tmp_path):
     torch.save({"w": torch.randn(1 << 18)}, tmp_path / "file.ckpt")
     before = torch.load(tmp_path / "file.ckpt", weights_only=True)["w"]

@@ -298,3 +298,31 @@ def test_calls_with_strange_arguments_are_inert():
     assert made(Call("_codecs", "encode", "\xff", "latin1")) == b"\xff"
     program = b"K\x01)R."  # a number is no function
     assert type(Machine().run(BytesIO(program))) is Inert
+
+
+def test_calls_that_make_plain_things():
+    large = "x" * 1025
+    assert made(Call("builtins", "list", [{"a": [1]}, large])) == [{"a": [1]}, large]
+    assert made(Call("builtins", "tuple", [[1], {}])) == ([1], {})
+    assert made(Call("builtins", "frozenset", [1, "two"])) == frozenset({1, "two"})
+    (small,) = made(Call("builtins", "set", [large]))
+    assert type(small) is Inert, "an item of a set is small"
+    for arguments, expected in (((2, 3.5), 2 + 3.5j), ((2.5,), 2.5), ((1, 2), 1 + 2j), ((), 0)):
+        assert made(Call("builtins", "complex", *arguments)) == expected
+
+
+def test_copies_of_bytes_are_counted(monkeypatch):
+    copies = [Call("builtins", "bytearray", b"x" * 25_600) for _ in range(3)]
+    monkeypatch.setattr(unpickle, "MAX_STEPS", 700)
+    made(copies)
+    monkeypatch.setattr(unpickle, "MAX_STEPS", 500)
+    with pytest.raises(pickle.UnpicklingError, match="too many steps"):
+        made(copies)
+
+
+@pytest.mark.parametrize("program", [
+    b"(S'true'\nios\nsystem\n.", b"(cos\nsystem\nS'true'\no.", b"cos\nsystem\n(S'true'\ntR.",
+    b"\x80\x02cos\nsystem\n)\x81.", b"\x80\x04\x8c\x02os\x8c\x06system\x93))\x92."])
+def test_every_way_to_call_makes_one_inert_thing(program):
+    found = Machine().run(BytesIO(program))
+    assert type(found) is Inert and (found.module, found.name) == ("os", "system")
