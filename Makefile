@@ -43,7 +43,7 @@ floors: .venv/installed
 	for package in */__init__.py; do ln -s "../$${package%/*}" .floors/; done
 	cd .floors && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
 
-# Runs killed at every write, resumed at every step, thousands of bad files, flags and configs: about 40 minutes.
+# Runs killed at every write and resumed at every step, hostile pickles, damaged files, odd pictures and prompts.
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 

@@ -155,8 +155,8 @@ def run_name(opt: argparse.Namespace, now: str) -> str:
     # file systems take 255 bytes; some are for a number behind the name
     for flag, text, room in (("--name", name, 250), *(("--project", p, 255) for p in Path(opt.project or "").parts)):
         if (size := len(os.fsencode(text))) > room:
-            raise UserError(f"{flag}: the folder {text[:30]}... would have a name of {size} bytes, and {room} fit; give "
-                            "a shorter one" + ", or --datadir_in_name false" * bool(data and text is name))
+            raise UserError(f"{flag}: the folder {text[:30]}... would have a name of {size} bytes, and {room} fit; "
+                            "give a shorter one" + ", or --datadir_in_name false" * bool(data and text is name))
     return name
 
 

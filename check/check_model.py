@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from ldm.serialization import not_finite
 
-    print_names("weights that are not finite (of a large file the small ones are looked at)", not_finite(weights),
+    print_names("weights that are not finite (of a large file some small ones are looked at)", not_finite(weights),
                 opt.most)
 
 

@@ -37,8 +37,6 @@ COMMANDS = {
     "pretrain.pairs": None,
     "pretrain.tokenizer": None,
     "benchmarks.faults.__main__": None,
-    "benchmarks.faults.pickles": None,
-    "benchmarks.faults.pictures": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }

@@ -1,1 +1,1 @@
-"""Trials of all that goes wrong for people: killed runs, full disks, files from strangers, odd flags, odd pictures."""
+"""Trials of what goes wrong for people: files from strangers, odd pictures, odd prompts; each in a watched process."""

@@ -1,4 +1,4 @@
-"""Killed, or out of disk, at every single operation: python -m benchmarks.faults.kill [--count N] [--seed S]
+"""Killed, or out of disk, at every single operation: python -m benchmarks.faults kill
 
 A short run is killed before each of its operations on the disk, and the disk is full from each of them on. It then goes
 on to where it would have ended, bit for bit, with no temporary file left; a full disk is one clear line."""
@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.runs import NO_GRIDS, Disk, compare, full_disk, only_run, resume, train, warm_up
-from ldm.cli import CommandParser, natural, run_command
 
 COUNT = 400  # at most; a run has about sixty operations
 STEPS = "lightning.trainer.max_steps=3"
@@ -39,7 +38,10 @@ def operations(folder: Path, settings: tuple[str, ...]) -> int:
     record = folder.parent / "operations"
 
     def probe() -> None:
-        Disk(folder, lambda number, kind, path: record.write_text(f"{number + 1}")).watch()
+        def count(number: int, kind: str, path: str) -> None:
+            record.write_text(f"{number + 1}")
+
+        Disk(folder, count).watch()
 
     ended = train(folder, STEPS, *settings, before=probe)
     assert ended.status == 0, ended
@@ -84,17 +86,3 @@ def run(seed: int, count: int) -> tuple[int, int, list[str]]:
             shutil.rmtree(logs, ignore_errors=True)
     total = min(count, len(cases))
     return total - len(failures), total, failures
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print how many trials went well, and what happened in the others."""
-    parser = CommandParser(description="Kill a run, or fill its disk, at every operation, and go on.")
-    parser.add_argument("--count", type=natural, default=COUNT, help="trials at most")
-    parser.add_argument("--seed", type=natural, default=0, help="of which ones they are")
-    opt = parser.parse_args(arguments)
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"kill: {good} of {total}", *failures, sep="\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,11 +1,10 @@
 """Damaged and odd files of words and weights: each is read well or refused in one line.
 
-    python -m benchmarks.faults.mutations [--count N] [--seed S]
+    python -m benchmarks.faults mutations [--count N] [--seed S]
 """
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import copy
 import gzip
@@ -142,29 +141,31 @@ def mutated(data: bytes, draw: random.Random) -> tuple[str, bytes]:
 
 def odd_files(readers: Readers) -> Iterator[tuple[str, bytes, Reader]]:
     """Whole files with something in them that no word, no model and no aligner has; and files of other kinds."""
-    for title, content in {**_odd_words()}.items():
+    for title, content in odd_words().items():
         yield f"word: {title}", saved({"string_to_param": {"*": content}}), readers.word
         if torch.is_tensor(content) and content.layout == torch.strided and not content.is_quantized:
             yield f"flat word: {title}", saved({"*": content}), readers.word
-    for title, words in _odd_dictionaries().items():
+    for title, words in odd_dictionaries().items():
         yield f"words: {title}", saved(words), readers.word
-    for title, data in _other_kinds().items():
+    for title, data in other_kinds().items():
         yield f"{title} as a word", data, readers.word
         yield f"{title} as a model", data, readers.model_weights
     model = torch.load(GOLDEN / "model.ckpt", weights_only=True)["state_dict"]
-    for title, change in _odd_weights().items():
+    for title, change in odd_weights().items():
         weights = dict(model)
         yield f"model: {title}", saved(change(weights)), readers.model_weights
     aligner = torch.load(ROOT / "models/multilingual/emoji/aligner.pt", weights_only=True)
-    for title, sizes in _odd_sizes().items():
+    for title, sizes in odd_sizes().items():
         yield f"aligner: {title}", saved({**aligner, "aligner": sizes(dict(aligner["aligner"]))}), readers.aligner
     adapter = {"string_to_param": {"*": torch.randn(1, 16)}, "post_BERT_everywhere": False,
                "post_BERT": readers.adapter.companions()["post_BERT"]}
-    for title, change in _odd_adapters().items():
+    for title, change in odd_adapters().items():
         yield f"adapter: {title}", saved(change(copy.deepcopy(adapter))), readers.word_with_adapter
 
 
-def _odd_words() -> dict[str, Any]:
+def odd_words() -> dict[str, Any]:
+    """What a word may be in a file: tensors of every kind, and what is none."""
+    warnings.simplefilter("ignore")  # of torch, about kinds of tensors that are made here to be refused
     good = torch.randn(2, 16)
     odd: dict[str, Any] = {
         "zero rows": good[:0], "zero width": good[:, :0], "a number": torch.tensor(1.0), "3 dimensions": good[None],
@@ -186,7 +187,8 @@ def _odd_words() -> dict[str, Any]:
     return odd
 
 
-def _odd_dictionaries() -> dict[str, Any]:
+def odd_dictionaries() -> dict[str, Any]:
+    """Files of words that are put together wrongly."""
     good = torch.randn(16)
     keys = {"a number": 5, "nothing": None, "bytes": b"*", "empty": "", "a space": " ", "long": "x" * 100_000,
             "a line break": "a\nb", "an escape": "\x1b[31m*", "two tokens": "two words", "a surrogate": "\ud800",
@@ -203,7 +205,8 @@ def _odd_dictionaries() -> dict[str, Any]:
     }
 
 
-def _other_kinds() -> dict[str, bytes]:
+def other_kinds() -> dict[str, bytes]:
+    """Files that are something else."""
     tar, archive, array = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as file:
         file.addfile(tarfile.TarInfo("storages"), io.BytesIO())
@@ -217,12 +220,14 @@ def _other_kinds() -> dict[str, bytes]:
         "YAML": (GOLDEN / "config.yaml").read_bytes(), "a program": b"\x7fELF" + b"\0" * 100, "zeros": b"\0" * 5000,
         "a picture": next((ROOT / "dataset/green_apple").glob("*.png")).read_bytes(), "gzip": gzip.compress(b"x" * 99),
         "tar": tar.getvalue(), "zip": archive.getvalue(), "TorchScript": array.getvalue(), "UTF-16": "hello".encode(
-            "utf-16"), "noise": random.Random(0).randbytes(5000), "a model of another kind": saved({"a": torch.ones(3)}),
+            "utf-16"), "noise": random.Random(0).randbytes(5000),
+        "a model of another kind": saved({"a": torch.ones(3)}),
         "an empty safetensors": safetensors.torch.save({}), "a safetensors length": struct.pack("<Q", 10) + b"{",
     }
 
 
-def _odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
+def odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
+    """Changes to the weights of a model, to what is saved."""
     name, norm = "model.diffusion_model.out.2.weight", "model.diffusion_model.out.0.weight"
 
     def put(change: Callable[[torch.Tensor], Any], at: str = name) -> Callable[[dict[Any, Any]], Any]:
@@ -233,7 +238,8 @@ def _odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
         "a list of pairs": lambda w: {"state_dict": [*w.items()]}, "a text": lambda w: {"state_dict": "x"},
         "nothing": lambda w: {"state_dict": None}, "empty": lambda w: {"state_dict": {}},
         "nested": lambda w: {"model": {"state_dict": w}}, "nested twice": lambda w: {"state_dict": {"state_dict": w}},
-        "prefixed": lambda w: {f"module.{n}": v for n, v in w.items()}, "numbers": lambda w: dict(enumerate(w.values())),
+        "prefixed": lambda w: {f"module.{n}": v for n, v in w.items()},
+        "numbers": lambda w: dict(enumerate(w.values())),
         "a number among the names": lambda w: {"state_dict": {**w, 5: w[name]}},
         "nothing among the names": lambda w: {"state_dict": {**w, None: w[name]}},
         "a name of control characters": lambda w: {"state_dict": {**w, "\x1b[2J\nerror": w[name]}},
@@ -259,7 +265,8 @@ def _odd_weights() -> dict[str, Callable[[dict[Any, Any]], Any]]:
     }
 
 
-def _odd_sizes() -> dict[str, Callable[[dict[str, Any]], Any]]:
+def odd_sizes() -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Changes to an aligner's sizes."""
     odd: dict[str, Callable[[dict[str, Any]], Any]] = {
         "as it is": lambda s: s, "a list": lambda s: [*s], "nothing": lambda s: None, "empty": lambda s: {},
         "another name": lambda s: {**s, "x": 1}, "a number for a name": lambda s: {**s, 1: 1},
@@ -272,7 +279,8 @@ def _odd_sizes() -> dict[str, Callable[[dict[str, Any]], Any]]:
     return odd
 
 
-def _odd_adapters() -> dict[str, Callable[[dict[str, Any]], Any]]:
+def odd_adapters() -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Changes to a word with an adapter."""
     down = "adapter.down.weight"
 
     def put(value: Any, at: Any = down) -> Callable[[dict[str, Any]], Any]:
@@ -307,7 +315,6 @@ def not_files(folder: Path) -> dict[str, Path]:
 
 def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
     """(good, total, failures) of so many damaged files, and of all odd ones."""
-    warnings.simplefilter("ignore")  # of torch, about kinds of tensors that are made here to be refused
     draw, readers, failures, total = random.Random(seed), Readers(), list[str](), 0
     for codec in ("cp437", "utf-8-sig", "raw-unicode-escape", "latin-1"):
         codecs.lookup(codec)
@@ -318,7 +325,7 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
         def attempt(title: str, read: Reader, path: Path) -> None:
             nonlocal total
             total += 1
-            if wrong := trial(lambda: read(path), folder):
+            if wrong := trial([lambda: read(path)], folder):
                 failures.append(f"{title}: {wrong.strip().splitlines()[-1]}")
 
         file = folder / "file.pt"
@@ -341,18 +348,3 @@ def run(seed: int = 0, count: int = COUNT) -> tuple[int, int, list[str]]:
             file.write_bytes(changed)
             attempt(f"{title}, {damage}", read, file)
     return total - len(failures), total, failures
-
-
-def main() -> None:
-    """Print how many were good, and those that were not."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=0)
-    opt = parser.parse_args()
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"mutations: {good} of {total}")
-    print("\n".join(failures))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Odd pictures and odd prompts: python -m benchmarks.faults.pictures [--count N] [--seed S]
+"""Odd pictures and odd prompts: python -m benchmarks.faults pictures [--count N] [--seed S]
 
 A picture file of a stranger is read right, or refused in one line; a prompt of any letters draws one picture that says
 the prompt, or is refused in one line."""
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ldm.cli import CommandParser, count, natural, one_line, run_command
+from ldm.cli import one_line, run_command
 from ldm.errors import UserError
 
 COUNT = 400  # picture files; a quarter as many prompts
@@ -267,18 +267,3 @@ def run(seed: int, files: int) -> tuple[int, int, list[str]]:
             if verdict:
                 failures.append(f"{script} {ascii(prompt)[:80]}: {verdict}")
     return total - len(failures), total, failures
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print how many trials were good, and what went wrong in the others."""
-    parser = CommandParser(description="Read odd pictures, draw odd prompts.")
-    parser.add_argument("--count", type=count, default=COUNT, help="picture files; a quarter as many prompts")
-    parser.add_argument("--seed", type=natural, default=0, help="of what is drawn at random")
-    opt = parser.parse_args(arguments)
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"pictures: {good} of {total}")
-    print(*failures, sep="\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,4 +1,4 @@
-"""Stopped at any step, and gone on with: python -m benchmarks.faults.resume [--count N] [--seed S]
+"""Stopped at any step, and gone on with: python -m benchmarks.faults resume
 
 Runs of all variants, with and without accumulation, workers and validation, end at some step, are interrupted or are
 killed there, and go on: what they learn equals, after every step, what a run learns that was not stopped. Then runs
@@ -20,7 +20,6 @@ from pathlib import Path
 import torch
 
 from benchmarks.faults.runs import NO_GRIDS, QUICK, ROOT, Disk, Ended, compare, only_run, resume, train, warm_up
-from ldm.cli import CommandParser, natural, run_command
 from ldm.modules.embedding_manager import read_embeddings
 
 COUNT = 160
@@ -30,7 +29,8 @@ VALIDATION = ("data.params.validation.target=ldm.data.personalized.PersonalizedB
 ENGLISH = "data.params.train.params.templates=['a photo of a {}','a drawing of a {}']"
 MIXED = "data.params.train.params.templates=['{}의 사진','a drawing of a {}','{} 그림']"
 EVERYWHERE = "model.params.personalization_config.params.everywhere=true"
-GRIDS = ("lightning.callbacks.image_logger.params.disabled=false", "lightning.callbacks.image_logger.params.max_images=1",
+GRIDS = ("lightning.callbacks.image_logger.params.disabled=false",
+         "lightning.callbacks.image_logger.params.max_images=1",
          "lightning.callbacks.image_logger.params.batch_frequency=2",
          "lightning.callbacks.image_logger.params.log_images_kwargs.ddim_steps=1")
 
@@ -72,7 +72,7 @@ KINDS = [
                          "lightning.trainer.strategy=ddp"), steps=7, devices=2),
 ]
 ENDS = ("finished", "interrupted", "killed")
-RATES = (0.05, 0.07, 0.1, 0.4, 1.0, 5.0, 100.0, 1000.0)  # configs/emoji has 0.0008
+RATES = (0.05, 0.07, 0.1, 0.4, 1.0, 5.0, 100.0, 1000.0)  # the first is sixty times the config's
 
 
 def stop_after(folder: Path, step: int, how: str) -> None:
@@ -133,7 +133,7 @@ def diverging(logs: Path, rate: float, more: tuple[str, ...]) -> str:
     if not ended.one_line or "at step" not in ended.err:
         return f"not stopped: {ended}"
     run = only_run(logs)
-    kept = run and read_embeddings(run / "checkpoints/embeddings.pt")["*"]
+    kept = None if run is None else read_embeddings(run / "checkpoints/embeddings.pt")["*"]
     good = kept is not None and bool(torch.isfinite(kept).all()) and float(kept.norm(dim=1).max()) < 25
     return "" if good else "the last good word is not there"
 
@@ -164,17 +164,3 @@ def run(seed: int, count: int) -> tuple[int, int, list[str]]:
             shutil.rmtree(part, ignore_errors=True)
     total = len(chosen) + len(chosen_rates)
     return total - len(failures), total, failures
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print how many trials went well, and what happened in the others."""
-    parser = CommandParser(description="Stop runs at any step, and go on with them.")
-    parser.add_argument("--count", type=natural, default=COUNT, help="stopped runs; a tenth as many with high rates")
-    parser.add_argument("--seed", type=natural, default=0, help="of which ones they are")
-    opt = parser.parse_args(arguments)
-    good, total, failures = run(opt.seed, opt.count)
-    print(f"resume: {good} of {total}", *failures, sep="\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 300  # for one command
 DATA = "dataset/flamingo"  # five pictures
 # Epochs of ten batches; a state is saved after every step.
-QUICK = ("data.params.batch_size=1", "data.params.train.params.repeats=2", "lightning.trainer.enable_progress_bar=false",
+QUICK = ("data.params.batch_size=1", "data.params.train.params.repeats=2",
+         "lightning.trainer.enable_progress_bar=false",
          "lightning.modelcheckpoint.params.every_n_train_steps=1")
 NO_GRIDS = ("lightning.callbacks.image_logger.params.disabled=true",)
 
@@ -108,7 +109,8 @@ def train(logs: Path, *arguments: Any, script: str = "train_new.py", config: str
                    "--logdir", logs, *QUICK, *arguments, before=before)
 
 
-def resume(run: Path, *arguments: Any, before: Callable[[], None] = lambda: None, script: str = "train_new.py") -> Ended:
+def resume(run: Path, *arguments: Any, before: Callable[[], None] = lambda: None,
+           script: str = "train_new.py") -> Ended:
     """Go on with a run."""
     return command(script, "-t", "--resume", run, *arguments, before=before)
 
@@ -174,7 +176,7 @@ class Disk:
             paths[descriptor] = path
             return _WatchedFile(file, lambda: self._operation("write", path))
 
-        os.fsync, os.fdopen = watched_fsync, watched_fdopen
+        os.fsync, os.fdopen = watched_fsync, watched_fdopen  # type: ignore[assignment]
         sys.addaudithook(self._audit)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:

@@ -26,10 +26,10 @@ FORBIDDEN = ("os.", "subprocess.", "socket.", "ctypes.", "shutil.", "compile", "
 HARMLESS = ("os.listdir", "os.scandir", "os.fwalk", "os.walk")
 
 
-def trial(read: Callable[[], Any], folder: Path, watched: Iterable[Any] = ()) -> str | None:
-    """Run `read` in a forked process with bounds of time and memory. Returns what was wrong, or None.
+def trial(reads: Iterable[Callable[[], Any]], folder: Path, watched: Iterable[Any] = ()) -> str | None:
+    """Run each of `reads` in a forked process with bounds of time and memory. Returns what was wrong, or None.
 
-    Good is: it returns finite tensors in plain containers, or raises a UserError of one line; within SECONDS; nothing
+    Good is: each returns finite tensors in plain containers, or raises a UserError of one line; within SECONDS; nothing
     is written, imported or started, `folder` and the `watched` objects are as before.
     """
     receive, send = os.pipe()
@@ -38,7 +38,7 @@ def trial(read: Callable[[], Any], folder: Path, watched: Iterable[Any] = ()) ->
     if child == 0:
         os.close(receive)
         try:
-            verdict = _watched(read, list(watched))
+            verdict = _watched(list(reads), list(watched))
         except BaseException:
             verdict = traceback.format_exc()
         os.write(send, verdict.encode(errors="replace")[:4000])
@@ -63,7 +63,7 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
-def _watched(read: Callable[[], Any], watched: list[Any]) -> str:
+def _watched(reads: list[Callable[[], Any]], watched: list[Any]) -> str:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -84,22 +84,27 @@ def _watched(read: Callable[[], Any], watched: list[Any]) -> str:
 
     sys.addaudithook(hook)
     wrong = ""
-    try:
-        wrong = _not_plain(read())
-    except UserError as error:
-        if len(str(error).splitlines()) != 1 or len(str(error)) > 2000:
-            wrong = f"not one line: {error!s:.300}"
-        if error.__cause__ is None and error.__suppress_context__:
-            wrong = "its cause is hidden"
-    except BaseException:
-        on = False  # formatting compiles
-        wrong = traceback.format_exc()
-    on = False
+    for read in reads:
+        on = True
+        wrong = wrong or _outcome(read)
+        on = False
     if new := set(sys.modules) - modules:
         events.append(f"imports {sorted(new)[:5]}")
     if events:
         return f"does {events[:3]}"
     return "changes live objects" if _fingerprint(watched) != before else wrong
+
+
+def _outcome(read: Callable[[], Any]) -> str:
+    try:
+        return not_plain(read())
+    except UserError as error:
+        if len(str(error).splitlines()) != 1 or len(str(error)) > 2000:
+            return f"not one line: {error!s:.300}"
+        return "its cause is hidden" if error.__cause__ is None and error.__suppress_context__ else ""
+    except BaseException as error:  # with its place; traceback.format_exc would compile
+        place = traceback.extract_tb(error.__traceback__, limit=-1)
+        return f"{type(error).__name__} in {place[-1].name}: {error!s:.300}"
 
 
 def _fingerprint(objects: list[Any]) -> list[Any]:
@@ -113,7 +118,7 @@ def _fingerprint(objects: list[Any]) -> list[Any]:
     return prints
 
 
-def _not_plain(content: Any) -> str:
+def not_plain(content: Any) -> str:
     """What is in an object beside finite tensors and plain containers: each distinct part is looked at once."""
     seen, queue = set[int](), [content]
     while queue:

@@ -70,7 +70,7 @@ class Aligner(nn.Module):
         self.sizes = {"memory_dim": memory_dim, "token_dim": token_dim, "max_target_len": max_target_len,
                       "d_model": d_model, "n_layer": n_layer, "heads": heads}
         self.memory_projection, self.input_projection = nn.Linear(memory_dim, d_model), nn.Linear(token_dim, d_model)
-        self.position_embeddings = nn.Parameter(torch.randn(max_target_len, d_model) * 0.02)
+        self.position_embeddings = nn.Parameter(nn.init.normal_(torch.empty(max_target_len, d_model), std=0.02))
         layer = nn.TransformerDecoderLayer(d_model, heads, 4 * d_model, dropout, "gelu", batch_first=True,
                                            norm_first=True)
         self.decoder = nn.TransformerDecoder(layer, n_layer, nn.LayerNorm(d_model))

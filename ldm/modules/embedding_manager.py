@@ -87,6 +87,8 @@ class EmbeddingManager(nn.Module):
             pieces = " ".join(self.embedder.tknz_fn.pieces(placeholder)) or "nothing"
             raise UserError(f"placeholder {placeholder!r} is not one token of the text encoder (it reads: {pieces}); "
                             "take a single sign such as * or @")
+        if ids[0] in self.embedder.tknz_fn.tokenizer.all_special_ids:
+            raise UserError(f"placeholder {placeholder!r} is the text encoder's own; take a sign such as * or @")
         if "." in placeholder or hasattr(nn.ParameterDict(), placeholder):
             raise UserError(f"placeholder {placeholder!r} cannot name a parameter; take a sign such as * or @")
         return torch.tensor(ids[0], device="cpu")

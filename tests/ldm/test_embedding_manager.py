@@ -315,3 +315,18 @@ def test_the_words_of_a_file_must_be_single_tokens_here(embedder, tmp_path):
     torch.save({"string_to_param": {"teapots": torch.ones(1, 16)}}, tmp_path / "words.pt")
     with pytest.raises(UserError, match="words.pt: placeholder 'teapots' is not one token"):
         manager.load(tmp_path / "words.pt")
+
+
+def test_what_a_prompt_has_that_may_be_meant_otherwise_is_said(embedder, capsys):
+    manager = EmbeddingManager(embedder, ["*", "&"], ["dog"])
+    manager.warn_about(["a * beside a cat"])
+    assert capsys.readouterr().err == "", "all is well"
+    manager.warn_about(["a \u2603 cat", "a *", "a \u2603 cat"])
+    unread, absent = capsys.readouterr().err.splitlines()
+    assert "cannot read" in unread and "\u2603" in unread and "a *" not in unread
+    assert "'a \u2603 cat' does not contain * or &" in absent
+    manager.warn_about(["a *", "& and *"], learned=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "no --embedding_path: * is read as 'dog', the config's initial word", "no --embedding_path: & is read as noise"]
+    manager.warn_about(["a cat"], learned=False)
+    assert capsys.readouterr().err == "", "nothing was learned, and no word is missed"

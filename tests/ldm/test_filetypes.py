@@ -73,7 +73,7 @@ def test_a_letter_cut_in_two_is_no_fault_of_a_text(tmp_path, cut):
 
 
 def test_tensors_are_known_by_their_content(tmp_path):
-    tensors = {"w": torch.ones(3)}
+    tensors = {name: torch.ones(3) for name in ("one", "two", "three")}
     torch.save(tensors, tmp_path / "a.safetensors")
     torch.save(tensors, tmp_path / "b.safetensors", _use_new_zipfile_serialization=False)
     torch.save(tensors, tmp_path / "c", _use_new_zipfile_serialization=False, pickle_protocol=0)
@@ -95,6 +95,9 @@ def test_paths_that_lead_to_no_file_are_not_opened(tmp_path):
             check_regular(f"{tmp_path}/{name}")
     with pytest.raises(UserError, match="a pipe or a device"):
         check_regular("/dev/null")
+    for name, match in (("none", "no such file"), (".", "but a folder"), ("pipe", "a pipe or a device")):
+        with pytest.raises(UserError, match=match):
+            tensor_format(tmp_path / name)
     check_regular(tmp_path / "file")
     (tmp_path / "link").symlink_to("file")
     check_regular(str(tmp_path / "link"))

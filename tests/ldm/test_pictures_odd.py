@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -70,6 +71,16 @@ def test_numbers_are_scaled_or_refused(tmp_path_factory, mode, numbers):
         assert np.abs(np.asarray(open_image(file))[..., 0] - expected).max() <= 0.5001
     else:
         assert "its numbers go from" in refused(file)
+
+
+def test_twelve_bits(tmp_path):
+    """As scanners and microscopes write them, two pixels in three bytes; Pillow does not."""
+    entries = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 3)]
+    table = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in entries)
+    pixels = bytes([0xFF, 0xF8, 0x00])  # 4095, 2048
+    (tmp_path / "a.tif").write_bytes(struct.pack("<2sHI", b"II", 42, 12) + pixels + b"\0" + struct.pack(
+        "<H", len(entries)) + table + bytes(4))
+    assert np.asarray(open_image(tmp_path / "a.tif"))[0, :, 0].tolist() == [255, 128]
 
 
 def test_whoever_has_no_reader_for_heic_is_told(tmp_path, monkeypatch):

@@ -186,9 +186,12 @@ def test_weights_are_checked(changes, match):
 def test_of_large_files_small_tensors_are_looked_at(monkeypatch):
     weights = {"small": torch.ones(4), "large": torch.full((5,), float("nan")), "ids": torch.ones(3, dtype=torch.int64)}
     assert not_finite(weights) == ["large"]
-    monkeypatch.setattr(serialization, "SMALL", (4, 12))
+    monkeypatch.setattr(serialization, "SMALL", 4)
+    monkeypatch.setattr(serialization, "WHOLE", 9)
     assert not_finite(weights) == ["large"], "so small a file is read whole"
-    monkeypatch.setattr(serialization, "SMALL", (4, 11))
+    monkeypatch.setattr(serialization, "WHOLE", 8)
     assert not_finite(weights) == []
-    monkeypatch.setattr(serialization, "SMALL", (5, 11))
+    monkeypatch.setattr(serialization, "SMALL", 5)
     assert not_finite(weights) == ["large"]
+    monkeypatch.setattr(serialization, "SAMPLE", 1)
+    assert not_finite(weights) == [] and not_finite({"x": weights["large"].expand(2, 5)}) == []

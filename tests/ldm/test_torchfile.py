@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 import struct
 import sys
 import zipfile
@@ -40,6 +41,15 @@ def test_tensors_come_out_as_they_went_in(tmp_path, new, protocol):
         assert torch.equal(found, tensor) and not found.requires_grad, name
     views = [content["tensors"][name] for name in ("view", "again", "strided")]
     assert len({v.untyped_storage().data_ptr() for v in views}) == 1, "views of one storage still are"
+
+
+@pytest.mark.parametrize("new, protocol", [(True, 2), (True, 4), (False, 1), (False, 2)])
+def test_a_parameter_dict_is_a_dictionary(tmp_path, new, protocol):
+    words = torch.nn.ParameterDict({"*": torch.nn.Parameter(torch.ones(2, 3)), "&": torch.nn.Parameter(BASE[:3])})
+    torch.save({"words": words}, tmp_path / "a.pt", _use_new_zipfile_serialization=new, pickle_protocol=protocol)
+    found = (read_zip if new else read_legacy)(tmp_path / "a.pt")["words"]
+    assert type(found) is dict and list(found) == list(words)
+    assert all(torch.equal(found[p], v) for p, v in words.items())
 
 
 def test_large_tensors_are_mapped(tmp_path):
@@ -171,6 +181,18 @@ def test_damaged_files_of_the_older_format(tmp_path):
     wrong[keys_of(content)[1]] += 1  # the first storage's length
     with pytest.raises(pickle.UnpicklingError, match="another length"):
         read_back(tmp_path, bytes(wrong))
+
+
+def test_storages_have_one_length_each_and_none_is_longer_than_the_file(tmp_path):
+    numbers = torch.arange(6.0)
+    content = legacy({"w": numbers, "v": numbers[2:4]})
+    first, second = (m.start() for m in re.finditer(b"K\x06Nt", content))
+    assert read_back(tmp_path, content)["v"].tolist() == [2, 3]
+    with pytest.raises(pickle.UnpicklingError, match="has several lengths"):
+        read_back(tmp_path, content[:second] + b"K\x05" + content[second + 2:])
+    for count in (b"J\xff\xff\xff\x7f", b"M\xff\xff"):  # no memory is taken for what is not there
+        with pytest.raises(pickle.UnpicklingError, match="storages that are longer than the file"):
+            read_back(tmp_path, content[:first] + count + content[first + 2:])
 
 
 @pytest.mark.parametrize("numbers", [(1, 1001), (torchfile.MAGIC_NUMBER, 1000), ("x", 1001)])
