@@ -246,6 +246,10 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     if there != here:
         raise UserError(f"--resume {run.path}: this run learns {describe_learned(there)}, and the command asks for "
                         f"{describe_learned(here)}; begin a new run for that, or leave it as it was")
+    try:
+        inversion.check_optimizer(run.state["optimizer_states"])
+    except UserError as error:
+        raise UserError(f"--resume {run.checkpoint}: {error}") from error
     with torch.no_grad():
         for name, value in kept.items():
             learns[name].copy_(value)
