@@ -72,7 +72,7 @@ KINDS = [
                          "lightning.trainer.strategy=ddp"), steps=7, devices=2),
 ]
 ENDS = ("finished", "interrupted", "killed")
-RATES = (0.05, 0.07, 0.1, 0.4, 1.0, 5.0, 100.0, 1000.0)  # the first is sixty times the config's
+RATES = (0.05, 0.07, 0.1, 0.4, 1.0, 5.0, 100.0, 1000.0)  # configs/emoji has 0.0008
 
 
 def stop_after(folder: Path, step: int, how: str) -> None:

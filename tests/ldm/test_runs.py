@@ -15,7 +15,8 @@ from ldm.serialization import write_tensors
 NOW = "2026-01-01T00-00-00"
 
 
-@pytest.mark.parametrize("part", ["..", ".", "../x", "a/b", "/a", "a\\b", "-x", "a\nb", "a\0b", "\udcff", "n" * 300, "글" * 90])
+@pytest.mark.parametrize("part", ["..", ".", "../x", "a/b", "/a", "a\\b", "-x", "a\nb", "a\0b", "\udcff", "n" * 300,
+                                  "글" * 90])
 @pytest.mark.parametrize("flag", ["name", "postfix"])
 def test_a_name_that_leads_elsewhere_or_does_not_fit_is_one_line(flag, part):
     with pytest.raises(UserError, match="--name" if len(part) > 80 else f"--{flag}") as caught:
