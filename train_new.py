@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import argparse
 import datetime
 import math
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,8 @@ from ldm.cli import (
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
 from ldm.files import check_writable
+from ldm.runs import Run, find_resumed, relocated, run_name
 from load import (
-    ROOT,
     VARIANTS,
     add_model_flags,
     check_config,
@@ -49,7 +51,6 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
     from ldm.models.diffusion.ddpm import LatentDiffusion
     from setup import SetupCallback
 
-LOCATIONS = ("actual_resume", "embedding_manager_ckpt", "data_root", "tokenizer", "multilingual", "aligner")
 MANAGER = "model.params.personalization_config"
 INIT_WORDS = f"{MANAGER}.params.initializer_words"
 
@@ -103,17 +104,6 @@ def split_overrides(parser: argparse.ArgumentParser, arguments: list[str]) -> tu
 
 # The run folder ------------------------------------------------------------------------------------------------------
 
-@dataclass
-class Run:
-    """Where a run lives, the configs that describe it, and, when it goes on, the checkpoint that it goes on from."""
-
-    path: Path
-    configs: list[str]
-    now: str
-    checkpoint: Path | None = None
-    state: dict[str, Any] | None = None  # what the checkpoint holds
-
-
 def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     """Raises UserError, before anything slow, for files that are not there and arguments that mean nothing."""
     check_overrides(overrides)
@@ -135,90 +125,15 @@ def find_run(opt: argparse.Namespace) -> Run:
         return run
     if not opt.base:
         raise UserError("no config: give --base with a YAML file, or --resume with a run folder")
-    logdir = opt.logdir or "logs"
-    run = Run(Path(logdir, opt.project or "", run_name(opt, now)), opt.base, now)
+    data = Path(opt.data_root).name if opt.datadir_in_name is not False and opt.data_root else ""
+    name = run_name(now, data, opt.name or Path(opt.base[0]).stem, opt.postfix or "", opt.project or "")
+    run = Run(Path(opt.logdir or "logs", opt.project or "", name), opt.base, now)
     if opt.train:
         check_writable(run.path.parent, "--logdir")
     return run
 
 
-def run_name(opt: argparse.Namespace, now: str) -> str:
-    """The name of a new run's folder. Raises UserError for names that lead out of --logdir or do not fit."""
-    for flag in ("name", "postfix", "project"):
-        text = getattr(opt, flag) or ""
-        parts = re.split(r"[/\\]", text.rstrip("/") if flag == "project" else text) if text else []
-        if any(not part.strip(".") or part.startswith("-") or not part.isprintable() for part in parts) or (
-                len(parts) > 1 and flag != "project"):
-            raise UserError(f"--{flag} {text!r}: must be the name of a folder, which stays in --logdir")
-    data = Path(opt.data_root).name if opt.datadir_in_name is not False and opt.data_root else ""
-    name = f"{data}{now}_{opt.name or Path(opt.base[0]).stem}{opt.postfix or ''}"
-    # file systems take 255 bytes; some are for a number behind the name
-    for flag, text, room in (("--name", name, 250), *(("--project", p, 255) for p in Path(opt.project or "").parts)):
-        if (size := len(os.fsencode(text))) > room:
-            raise UserError(f"{flag}: the folder {text[:30]}... would have a name of {size} bytes, and {room} fit; "
-                            "give a shorter one" + ", or --datadir_in_name false" * bool(data and text is name))
-    return name
-
-
-def find_resumed(resume: str, now: str) -> Run:
-    """The run of a folder, or of a checkpoint in it. Raises UserError when there is nothing to go on from.
-
-    A folder's last checkpoint is passed over, with a word, for the one before it where it cannot be read.
-    """
-    given = Path(resume)
-    folder = given.parent.parent if given.is_file() else given
-    files = [given] if given.is_file() else [folder / "checkpoints" / name for name in ("last.ckpt",
-                                                                                       "last-previous.ckpt")]
-    if not any(file.is_file() for file in files):
-        raise UserError(f"--resume {resume}: no checkpoint there ({files[0]})")
-    configs = sorted(str(p) for p in folder.glob("configs/*-*.yaml"))
-    if not configs:
-        raise UserError(f"--resume {resume}: {folder} has no configs/ to go on with; give a run folder")
-    for file in files:
-        try:
-            return Run(folder, configs, now, file, read_state(file))
-        except UserError as error:
-            if file is files[-1] or not files[-1].is_file():
-                raise UserError(f"--resume {error}") from error
-            print(f"warning: {error}; going on from {files[-1]}", file=sys.stderr)
-    raise AssertionError
-
-
-def read_state(file: Path) -> dict[str, Any]:
-    """What a training checkpoint holds. Raises UserError for a file that is none."""
-    from ldm.serialization import read_tensors
-
-    content = read_tensors(file)
-    kinds = {"loops": dict, "optimizer_states": list, "state_dict": dict, "global_step": int}
-    if not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
-        raise UserError(f"{file}: not a training checkpoint; give a run folder or its last.ckpt")
-    return content
-
-
 # The config ----------------------------------------------------------------------------------------------------------
-
-def relocated(config: DictConfig) -> DictConfig:
-    """A stored config with the files and folders that it names where they are now: relative names count from the
-    folder that the run was started in, else from here, else from the project's folder."""
-    from omegaconf import OmegaConf
-
-    started = OmegaConf.select(config, "run.folder")
-
-    def found(name: str) -> str:
-        for folder in (started, ".", ROOT):
-            if folder and not Path(name).is_absolute() and (path := Path(folder, name)).exists():
-                return name if path.resolve() == Path(name).resolve() else str(path)
-        return name
-
-    def walk(value: Any, key: Any = None) -> Any:
-        if isinstance(value, dict):
-            return {k: walk(v, k) for k, v in value.items()}
-        if isinstance(value, list):
-            return [walk(v) for v in value]
-        return found(value) if key in LOCATIONS and isinstance(value, str) else value
-
-    return OmegaConf.create(walk(OmegaConf.to_container(config)))
-
 
 def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> DictConfig:
     """The run's config: YAML files, then the variant of the model, then key=value overrides, then flags. Raises
@@ -331,6 +246,10 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     if there != here:
         raise UserError(f"--resume {run.path}: this run learns {describe_learned(there)}, and the command asks for "
                         f"{describe_learned(here)}; begin a new run for that, or leave it as it was")
+    try:
+        inversion.check_optimizer(run.state["optimizer_states"])
+    except UserError as error:
+        raise UserError(f"--resume {run.checkpoint}: {error}") from error
     with torch.no_grad():
         for name, value in kept.items():
             learns[name].copy_(value)
@@ -444,7 +363,8 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     from ldm.inversion import Diverged
 
     if isinstance(trainer.strategy, DDPStrategy) and len(inversion.model.embedding_manager.string_to_param_dict) > 1:
-        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)  # a batch may lack a word
+        # a batch need not use every placeholder
+        trainer.strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
     if trainer.is_global_zero:
         if run.state:
             setup.reopen_folder(inversion.model, run.state["global_step"])

@@ -5,6 +5,9 @@ With the published 1.45 B config this stands in for the published checkpoint whe
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 from collections import Counter, defaultdict
 
 from ldm.cli import CommandParser, count, print_table, run_command

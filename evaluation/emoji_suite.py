@@ -7,6 +7,9 @@ models/clip/emoji, a CLIP that knows every concept.
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import json
 import random
 from pathlib import Path

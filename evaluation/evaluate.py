@@ -7,6 +7,9 @@ the word.
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import json
 import sys
 from pathlib import Path

@@ -6,6 +6,9 @@ two words draw from the same noise is compared concept by concept.
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 from pathlib import Path
 
 import numpy as np

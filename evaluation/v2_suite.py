@@ -7,6 +7,9 @@ was not (unseen_over_seen/), and the text features of a thousand such sentences 
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import random
 from argparse import Namespace
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ldm.errors import UserError
 
-TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}|\.last\.ckpt")  # the second: of earlier versions
+TEMPORARY = re.compile(r"(?s:\..+\.[a-z0-9_]{8})|\.last\.ckpt")  # the second: of earlier versions
 NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 

@@ -60,6 +60,18 @@ class TextualInversion(pl.LightningModule):
                 raise Diverged(f"the vector of {placeholder} is {times:.0f} times as long as the longest token "
                                f"embedding at step {step}; lower model.base_learning_rate")
 
+    def check_optimizer(self, states: list[Any]) -> None:
+        """Raises UserError for states of optimizers, as a checkpoint has them, that are not of this module's."""
+        try:
+            (state,), optimizer = states, self.configure_optimizers()
+            optimizer.load_state_dict(state)
+            fits = all(value.shape == parameter.shape for parameter, kept in optimizer.state.items()
+                       for value in kept.values() if torch.is_tensor(value) and value.dim())
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise UserError(f"its optimizer's state cannot be read ({error})") from error
+        if not fits:
+            raise UserError("its optimizer's state is of something else than what is learned")
+
     def restore_last_good(self) -> int | None:
         """Take back what made the loss not finite or the words too long. The step that this leads to, if any."""
         if self.last_good is None:

@@ -5,6 +5,9 @@ It sees every concept, held-out ones too: it measures, and never helps to draw.
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import json
 import random
 from pathlib import Path

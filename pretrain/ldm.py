@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -6,6 +6,9 @@ stand side by side (translation language modelling, Lample & Conneau, arXiv 1901
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 from pathlib import Path
 from typing import TYPE_CHECKING
 

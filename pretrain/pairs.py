@@ -5,6 +5,9 @@ Names are Unicode CLDR's in Korean and English, the sentences around them those 
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import csv
 import io
 import random

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
+
+# isort: split
 import argparse
 import random
 import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -14,6 +15,12 @@ from ldm.util import instantiate_from_config
 
 DataSet = Annotated[dict[str, Any], Builds("torch.utils.data.dataset.Dataset")]
 Workers = Annotated[int, Range(0, 256)]
+
+
+def leave_interrupts(worker: int) -> None:
+    """In a process that reads pictures: Ctrl-C, which reaches all processes, is for the one that trains. It may need
+    some more batches to end its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class PositionSampler(Sampler[int]):
@@ -81,7 +88,7 @@ class DataModuleFromConfig(pl.LightningDataModule):
         if name not in self.configs:
             return []
         return DataLoader(self.datasets[name], self.batch_size, sampler=sampler, num_workers=self.num_workers,
-                          persistent_workers=self.num_workers > 0)
+                          persistent_workers=self.num_workers > 0, worker_init_fn=leave_interrupts)
 
     def _sampler(self) -> PositionSampler:
         if "train" not in self.datasets:

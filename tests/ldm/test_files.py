@@ -1,13 +1,17 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 import resource
 import signal
+import tempfile
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ldm.errors import UserError
-from ldm.files import write_bytes
+from ldm.files import check_writable, keep_as, sweep, write_bytes
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -46,3 +50,43 @@ def test_a_folder_that_cannot_be_is_one_clear_line(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(UserError, match="taken/file.pt: could not be written"):
         write_bytes(tmp_path / "taken" / "file.pt", b"")
+
+
+def test_a_second_name_goes_on_to_what_the_first_gets(tmp_path, monkeypatch):
+    for links in (True, False):
+        if not links:  # as on file systems without them
+            monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(errno.EPERM, "not here")))
+        write_bytes(tmp_path / "last", b"1")
+        keep_as(tmp_path / "last", "before")
+        keep_as(tmp_path / "last", "before")  # killed in between: both names stand for the same file
+        write_bytes(tmp_path / "last", b"2")
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"last": b"2", "before": b"1"}
+
+
+def test_leftovers_are_swept_and_nothing_else(tmp_path):
+    (tmp_path / "sub").mkdir()
+    left = [tmp_path / ".a.pt.abcd1234", tmp_path / "sub/.b.png.x_y0z1w2", tmp_path / ".last.ckpt"]
+    kept = [tmp_path / "a.pt", tmp_path / "sub/.hidden", tmp_path / ".a.pt", tmp_path / "sub/b.abcd1234"]
+    for path in left + kept:
+        path.write_bytes(b"")
+    sweep(tmp_path)
+    assert not any(p.exists() for p in left) and all(p.exists() for p in kept)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=40))
+def test_whatever_a_file_is_called_what_a_killed_write_leaves_is_swept(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("folder")
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    os.close(descriptor)
+    sweep(folder)
+    assert not os.path.exists(temporary)
+
+
+def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
+    check_writable(tmp_path / "a/b/c", "--logdir")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file/logs", "/proc/none"):
+        with pytest.raises(UserError, match="--logdir .*nothing can be written there"):
+            check_writable(folder, "--logdir")
