@@ -372,7 +372,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
             use_distributed_sampler=False, logger=False, plugins=CheckpointFiles(), **arguments)
-    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except Exception as error:  # its constructor refuses bad values with exceptions of many types
         raise UserError(f"lightning.trainer: {first_line(error)}") from error
     return trainer, setup
 
@@ -413,9 +413,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     data.setup()
     if isinstance(data, DataModuleFromConfig):
         data.check_sizes(pixel_stride(config.model))
-    model = build_model(config, run)
     trainer, setup = build_trainer(opt, config, run)
-    model.learning_rate = learning_rate(config, trainer)
+    rate = learning_rate(config, trainer)
+    model = build_model(config, run)
+    model.learning_rate = rate
     inversion = TextualInversion(model)
     if run.state:
         take_learned(run, inversion)
