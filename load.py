@@ -82,7 +82,7 @@ def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Itera
     """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
     in any case. A command that works on several GPUs at once says so."""
     flags = MODEL_FLAGS | ({"--gpus": SEVERAL_GPUS} if several_gpus else {})
-    for name in [*names, "--trust_targets"] if names else [n for n in MODEL_FLAGS if n not in without]:
+    for name in dict.fromkeys([*names, "--trust_targets"]) if names else [n for n in MODEL_FLAGS if n not in without]:
         parser.add_argument(name, **flags[name])
 
 

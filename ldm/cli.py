@@ -225,7 +225,7 @@ def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool | Non
 
 def check_overrides(overrides: Sequence[str]) -> None:
     """Raises UserError for an argument that is not key.path=value."""
-    for override in overrides:
+    for override in readable(overrides):
         if override.startswith("-") or "=" not in override:
             raise UserError(f"argument {override!r} is neither a flag nor key.path=value; see --help")
 
