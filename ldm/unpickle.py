@@ -170,7 +170,8 @@ class Machine:
             arguments, function = self.stack.pop(), self.stack.pop()
             self.stack.append(self.make(function, arguments))
         elif name == "INST":
-            self.stack.append(self.make(Inert(*argument.split(" ", 1)), tuple(self._pop_mark())))
+            arguments = tuple(self._pop_mark())  # first: it changes which stack is the current one
+            self.stack.append(self.make(Inert(*argument.split(" ", 1)), arguments))
         elif name == "OBJ":
             function, *rest = self._pop_mark()
             self.stack.append(self.make(function, tuple(rest)))

@@ -276,6 +276,7 @@ def test_what_cannot_count_at_resume_is_refused_before_anything_is_written(finis
     assert files() == before
 
 
+@pytest.mark.slow
 def test_what_counts_at_resume_counts(finished, tmp_path):
     steps = "lightning.trainer.max_steps=3"
     learned_by = {}
@@ -289,6 +290,7 @@ def test_what_counts_at_resume_counts(finished, tmp_path):
     assert learned_by["rate"] != learned_by["same"] != learned_by["seed"]
 
 
+@pytest.mark.slow
 def test_a_truncated_state_is_skipped_with_a_word(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     last = tmp_path / "run/checkpoints/last.ckpt"
@@ -297,6 +299,7 @@ def test_a_truncated_state_is_skipped_with_a_word(finished, tmp_path):
     assert result.status == 0 and "cut short" in result.err and "going on at step 1 of" in result.err, result.err
 
 
+@pytest.mark.slow
 def test_resuming_works_from_another_folder(finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path / "run")
     monkeypatch.chdir(tmp_path)

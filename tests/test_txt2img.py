@@ -40,6 +40,7 @@ def test_the_command_of_the_readme(tmp_path):
         assert torch.equal(pixels(grid)[2:66, 2 + 66 * i : 66 + 66 * i], pixels(file))
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_and_nothing_leaves_the_folder(tmp_path):
     out = tmp_path / "out"
     for prompt in ("../../evil/..\\*", "../../evil/..\\*", "빨간 사과", "", "x" * 300):
@@ -50,7 +51,8 @@ def test_nothing_is_overwritten_and_nothing_leaves_the_folder(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("sampler", [(), ("--plms",), ("--dpm_solver",), ("--ddim_eta", 1.0)])
+@pytest.mark.parametrize("sampler", [(), *(pytest.param(s, marks=pytest.mark.slow) for s in (
+    ("--plms",), ("--dpm_solver",), ("--ddim_eta", 1.0)))])
 def test_a_picture_depends_on_its_seed_alone(tmp_path, sampler):
     common = ("--prompt", "a red apple", "--ddim_steps", 4, *sampler)
     run_main(txt2img.main, *common, "--n_samples", 3, "--seed", 7, "--outdir", tmp_path / "a")

@@ -115,6 +115,7 @@ def test_one_file_carries_word_and_layers(tmp_path, small_model):
         model.embedding_manager.save(tmp_path / "embeddings.safetensors")
 
 
+@pytest.mark.slow
 def test_command_lines(tmp_path):
     result = run_main(train_new_v1.main, *flags(tmp_path / "v1", base="configs/emoji/finetune-v1.yaml"), "-t",
                       "lightning.trainer.max_steps=2", *QUICK)

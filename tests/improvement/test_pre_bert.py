@@ -138,6 +138,7 @@ def test_training_learns_to_translate_and_to_copy(embedder, emoji_model):
     assert all(p.grad is None for p in encoder.parameters())
 
 
+@pytest.mark.slow
 def test_the_training_command(tmp_path):
     """A few steps from flags to a file; the run's checkpoint is resumed, and one of another aligner refused."""
     flags = ("--run", tmp_path / "run", "--out", tmp_path / "aligner.pt", "--steps", 2, "--batch_size", 4)
@@ -250,6 +251,7 @@ def test_a_learned_word_means_in_korean_what_it_means_in_english(v2_model, emoji
     assert torch.equal(korean, features(emoji_model, ["a & and a *", "a photo of a *"]))
 
 
+@pytest.mark.slow
 def test_command_lines(tmp_path):
     result = run_main(train_new_v2.main, *flags(tmp_path / "v2", base="configs/emoji/finetune-v2.yaml", init_word="새"),
                       "-t", "lightning.trainer.max_steps=2", *QUICK)

@@ -25,6 +25,7 @@ def test_an_empty_prompt_stays_empty(v2_model, emoji_model, prompt):
     assert torch.equal(encoder.encode([prompt]), base.encode([""]))
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([*EMPTY, *ENGLISH, "빨간 사과"]), min_size=1, max_size=4))
 def test_what_is_empty_changes_nothing_beside_it(v2_model, prompts):
@@ -41,6 +42,7 @@ def test_guidance_is_the_bases_bit_for_bit(v2_model, emoji_model, prompt):
     assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_commands_draw_the_same_picture(tmp_path):
     drawn = []
     for main in (txt2img.main, txt2img_v2.main):

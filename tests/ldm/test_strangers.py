@@ -243,6 +243,7 @@ def test_weights_of_an_aligner_are_finite(tmp_path):
         load_aligner(tmp_path / "aligner.pt")
 
 
+@pytest.mark.slow
 def test_odd_adapters(tmp_path):
     model = load.load_model_from_config(load.model_config(GOLDEN / "model.ckpt", variant="v1"), GOLDEN / "model.ckpt")
     manager = model.embedding_manager
