@@ -31,6 +31,7 @@ from load import (
     ROOT,
     VARIANTS,
     add_model_flags,
+    announce_config,
     check_config,
     check_files,
     config_beside,
@@ -244,6 +245,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
+        announce_config(beside)
         config = merge_configs(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:

@@ -15,7 +15,7 @@ from check import check_learned
 from improvement.v2 import train_aligner
 from ldm import cli
 from ldm.errors import UserError
-from tests.conftest import EMOJI, ROOT, assert_one_line_error, run_main, run_script
+from tests.conftest import ROOT, assert_one_line_error, run_main, run_script
 
 KINDS = {name: getattr(cli, name) for name in ("count", "natural", "pixels", "training_seed", "picture_seed", "share",
                                                "weight", "positive", "rate", "guidance")}
@@ -32,8 +32,8 @@ def read(kind, text):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("text", [
-    "nan", "inf", "-inf", "1e30", "1e400", "１２", "٣", "1_000", "", " ", " 1", "1 ", "abc", "0x10", "0b1", "True", "None",
-    "1:40", "1,5", "--", "+-1", "1.5.5", "½", "²", "9" * 100, "9" * 5000, "-" + "9" * 100, "1\n", "1e", "e1", "."])
+    "nan", "inf", "-inf", "1e30", "1e400", "１２", "٣", "1_000", "", " ", " 1", "1 ", "abc", "0x10", "0b1", "True",
+    "None", "1:40", "1,5", "--", "+-1", "1.5.5", "½", "²", "9" * 100, "9" * 5000, "-" + "9" * 100, "1\n", "1e", "e1", "."])
 def test_odd_numbers_are_refused_by_every_kind(kind, text):
     assert read(kind, text) is None
 
@@ -88,7 +88,7 @@ def test_gpu_numbers(text, numbers):
 def test_one_gpu_for_what_works_on_one(tmp_path):
     for main, first in ((txt2img.main, ()), (check_learned.main, ("x.pt", "--data_root", "x"))):
         assert_one_line_error(run_main(main, *first, "--gpus", "0,1"), "--gpus", "run it once for each")
-    result = run_main(train_aligner.main, "--run", tmp_path, "--out", tmp_path / "x", "--gpus", "0,1", "--pairs", "none")
+    result = run_main(train_aligner.main, "--run", tmp_path, "--out", tmp_path, "--gpus", "0,1", "--pairs", "none")
     assert_one_line_error(result, "none")
 
 
@@ -172,6 +172,7 @@ def test_no_cause_is_hidden():
                 assert not (isinstance(node.cause, ast.Constant) and node.cause.value is None), f"{path}:{node.lineno}"
 
 
+@pytest.mark.slow
 def test_debug_shows_the_cause(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [")
     plain = run_script("txt2img.py", "--config", tmp_path / "config.yaml")
@@ -194,7 +195,3 @@ def test_what_lightning_refuses_later_is_one_line():
 
     assert cli.one_line(MisconfigurationException("not so\nmore")) == "lightning.trainer: not so"
     assert cli.one_line(ValueError("a fault of ours")) is None
-
-
-def test_the_embedded_model_is_where_the_flags_say():
-    assert run_main(txt2img.main, "--help").out.count("--trust_targets") >= 1 and EMOJI.is_file()

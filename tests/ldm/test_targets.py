@@ -140,6 +140,7 @@ def test_a_config_beside_a_strangers_checkpoint_runs_nothing(tmp_path, canary, p
     OmegaConf.save(config, tmp_path / "config.yaml")
     result = run_main(txt2img.main, "--ckpt_path", tmp_path / "model.ckpt", "--outdir", tmp_path / "out")
     assert_one_line_error(result, place, "'evil_module.Thing'", "--trust_targets", "config.yaml")
+    assert result.err.startswith("the model's config is ") or "config.yaml: " in result.err
     assert not canary.exists() and not (tmp_path / "out").exists()
     assert "evil_module" not in sys.modules
 
