@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
-    "check_config", "check_files", "compare_state", "config_beside", "find_config", "get_obj_from_str",
-    "instantiate_from_config", "load_config", "load_model", "load_model_from_config", "load_weights",
-    "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder", "trust_targets",
+    "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
+    "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_from_config",
+    "load_weights", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder",
+    "trust_targets",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -82,7 +83,7 @@ def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Itera
     """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
     in any case. A command that works on several GPUs at once says so."""
     flags = MODEL_FLAGS | ({"--gpus": SEVERAL_GPUS} if several_gpus else {})
-    for name in [*names, "--trust_targets"] if names else [n for n in MODEL_FLAGS if n not in without]:
+    for name in dict.fromkeys([*names, "--trust_targets"]) if names else [n for n in MODEL_FLAGS if n not in without]:
         parser.add_argument(name, **flags[name])
 
 
@@ -99,6 +100,12 @@ def config_beside(checkpoint: str | Path) -> Path | None:
     """The config.yaml that lies beside a checkpoint, if there is one."""
     beside = Path(checkpoint).parent / "config.yaml"
     return beside if beside.is_file() else None
+
+
+def announce_config(path: Path) -> None:
+    """Say which config lies beside a checkpoint and is used, unless it is one of this project's own."""
+    if not path.resolve().is_relative_to(ROOT):
+        print(f"the model's config is {path}, beside its checkpoint", file=sys.stderr)
 
 
 def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path:
@@ -218,6 +225,8 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     they name."""
     from ldm.devices import first_device
 
+    if not opt.config:
+        announce_config(find_config(opt.ckpt_path))
     config = model_config(opt.ckpt_path, opt.config, opt.variant)
     model = load_model_from_config(config, opt.ckpt_path)
     if getattr(opt, "embedding_path", None):

@@ -33,6 +33,7 @@ from ldm.runs import Run, find_resumed, relocated, run_name
 from load import (
     VARIANTS,
     add_model_flags,
+    announce_config,
     check_config,
     check_files,
     config_beside,
@@ -159,6 +160,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
         raise UserError("no model: give --actual_resume with a checkpoint, such as models/ldm/emoji/model.ckpt")
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
+        announce_config(beside)
         config = merge_configs(load_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
@@ -291,7 +293,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
             use_distributed_sampler=False, logger=False, plugins=CheckpointFiles(), **arguments)
-    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except Exception as error:  # its constructor refuses bad values with exceptions of many types
         raise UserError(f"lightning.trainer: {first_line(error)}") from error
     return trainer, setup
 
@@ -332,9 +334,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     data.setup()
     if isinstance(data, DataModuleFromConfig):
         data.check_sizes(pixel_stride(config.model))
-    model = build_model(config, run)
     trainer, setup = build_trainer(opt, config, run)
-    model.learning_rate = learning_rate(config, trainer)
+    rate = learning_rate(config, trainer)
+    model = build_model(config, run)
+    model.learning_rate = rate
     inversion = TextualInversion(model)
     if run.state:
         take_learned(run, inversion)

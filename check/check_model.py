@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 
 from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.filetypes import shown
-from load import add_model_flags, check_files, compare_state, find_config, load_config, meta_model, read_state_dict
+from load import add_model_flags, check_files, compare_state, find_config, meta_model, model_config, read_state_dict
 
 # Parts as published checkpoints name them.
 PARTS = (("model.diffusion_model.", "UNet"), ("first_stage_model.", "autoencoder"),
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     print_table(("part", "tensors", "numbers", "format"), rows)
 
     config = find_config(opt.ckpt, opt.config)
-    missing, unexpected, misshapen = compare_state(meta_model(load_config(config)), weights)
+    missing, unexpected, misshapen = compare_state(meta_model(model_config(opt.ckpt, opt.config)), weights)
     print(f"\ncompared with {config}")
     print_names("weights the config expects and the checkpoint misses", missing, opt.most)
     print_names("entries the config does not expect", unexpected, opt.most)

@@ -34,6 +34,9 @@ TRAINER: dict[str, Any] = {
     "num_sanity_val_steps": Annotated[int, Range(0, 10**9, also=(-1,))], "gradient_clip_val": Weight | None,
 }
 TRAINER["max_epochs"] |= None
+# Arguments of the trainer that every run gives itself.
+OWN = ("callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "logger", "plugins",
+       "use_distributed_sampler")
 
 
 def check_named(prefix: str, values: Any, kinds: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,8 +50,11 @@ def check_trainer(values: Any) -> dict[str, Any]:
     from pytorch_lightning import Trainer
 
     kinds = {name: p.annotation for name, p in inspect.signature(Trainer.__init__).parameters.items() if name != "self"}
+    kinds |= dict.fromkeys(OWN, Any)
     values = check_named("lightning.trainer", values, kinds | TRAINER)
     for name in values:
+        if name in OWN:
+            raise UserError(f"lightning.trainer.{name}={show(values[name])}: a run has its own; leave it out")
         if name not in kinds:
             raise UserError(f"lightning.trainer.{name}: Lightning's trainer has no such argument; the nearest is "
                             f"{difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)[0]!r}")

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ldm import interrupt
 from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
-from ldm.schema import Range, accepted_parameters, strip
+from ldm.schema import Range, accepted_parameters, show, strip
 from ldm.targets import get_obj_from_str, trust_targets
 
 ON, OFF = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
@@ -225,7 +225,7 @@ def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool | Non
 
 def check_overrides(overrides: Sequence[str]) -> None:
     """Raises UserError for an argument that is not key.path=value."""
-    for override in overrides:
+    for override in readable(overrides):
         if override.startswith("-") or "=" not in override:
             raise UserError(f"argument {override!r} is neither a flag nor key.path=value; see --help")
 
@@ -273,11 +273,11 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
         try:
             value = parse_yaml(text)
+            for name in reversed(key.split(".")):
+                value = {name: value}
+            config = merge_configs(config, value)
         except UserError as error:
-            raise UserError(f"{override}: the value is not YAML ({error})") from error
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        config = merge_configs(config, value)
+            raise UserError(f"{show(override)}: the value does not fit ({error})") from error
     return config
 
 

@@ -100,7 +100,7 @@ def read_yaml(path: str | Path) -> DictConfig:
     try:
         with open(path, "rb") as file:
             content = parse_yaml(file.read(MOST_BYTES + 1).decode("utf-8-sig"))
-        config = OmegaConf.create({} if content is None else content)
+        config = OmegaConf.create({} if content is None else content) if isinstance(content, dict | None) else None
     except (UserError, OmegaConfBaseException, ValueError, OSError) as error:
         raise UserError(f"{path}: not a YAML config ({' '.join(str(error).split())})") from error
     if not isinstance(config, DictConfig):

@@ -215,6 +215,8 @@ def convert(key: str, value: Any, kind: Any) -> Any:
         if not isinstance(value, Mapping):
             raise Misfit
         return dict(value)
+    if kind is Any:
+        return value
     if kind in PLAIN:
         return PLAIN[kind](value)
     if isinstance(kind, type) and isinstance(value, str | int | float | list | dict | None) and not isinstance(

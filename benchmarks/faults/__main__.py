@@ -11,7 +11,7 @@ import time
 
 from ldm.cli import CommandParser, count, natural, print_table, run_command
 
-KINDS = ("kill", "resume", "pickles", "mutations", "pictures")
+KINDS = ("kill", "resume", "pickles", "mutations", "pictures", "configs", "overrides")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -65,7 +65,7 @@ def warm_up() -> None:
 
 
 def command(script: str, *arguments: Any, before: Callable[[], None] = lambda: None) -> Ended:
-    """A script of this project with arguments, in a forked process that calls `before` first."""
+    """A script of this project, or a module of it, with arguments, in a forked process that calls `before` first."""
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if child == 0:
@@ -80,7 +80,8 @@ def command(script: str, *arguments: Any, before: Callable[[], None] = lambda: N
                 sys.argv = [script, *map(str, arguments)]
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 before()
-                runpy.run_path(script, run_name="__main__")
+                run = runpy.run_path if script.endswith(".py") else runpy.run_module
+                run(script, run_name="__main__")
                 status = 0
             except SystemExit as stop:
                 status = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1

@@ -91,6 +91,9 @@ class EmbeddingManager(nn.Module):
             raise UserError(f"placeholder {placeholder!r} is the text encoder's own; take a sign such as * or @")
         if "." in placeholder or hasattr(nn.ParameterDict(), placeholder):
             raise UserError(f"placeholder {placeholder!r} cannot name a parameter; take a sign such as * or @")
+        if placeholder.isalnum() and placeholder not in PER_IMAGE_TOKENS:
+            warnings.warn(f"placeholder {placeholder!r} is a word of the text encoder, and prompts lose its meaning; "
+                          "a sign such as * or @ has none to lose", stacklevel=2)
         return torch.tensor(ids[0], device="cpu")
 
     def reset_parameters(self) -> None:
