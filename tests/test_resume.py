@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import train_new
-from ldm.modules.embedding_manager import read_embeddings
+from ldm.embedding_files import read_embeddings
 from tests.conftest import EMOJI, ROOT, assert_one_line_error, run_main, run_script
 from tests.test_train_new import EXACT, flags, learned, only_run
 

@@ -16,7 +16,7 @@ from PIL import Image
 import train_new
 import train_new_v1
 import train_new_v2
-from ldm.modules.embedding_manager import read_embeddings
+from ldm.embedding_files import read_embeddings
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
 
 DATA = "dataset/flamingo"

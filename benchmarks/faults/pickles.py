@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.faults.trial import trial
-from ldm.modules.embedding_manager import read_embeddings
+from ldm.embedding_files import read_embeddings
 from ldm.serialization import read_tensors, write_tensors
 from load import read_state_dict
 

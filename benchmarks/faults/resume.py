@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.faults.runs import NO_GRIDS, QUICK, ROOT, Disk, Ended, compare, only_run, resume, train, warm_up
-from ldm.modules.embedding_manager import read_embeddings
+from ldm.embedding_files import read_embeddings
 
 COUNT = 160
 VALIDATION = ("data.params.validation.target=ldm.data.personalized.PersonalizedBase",

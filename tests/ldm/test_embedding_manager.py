@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import load
+from ldm.embedding_files import read_embeddings
 from ldm.errors import UserError
-from ldm.modules.embedding_manager import EmbeddingManager, initial_vectors, read_embeddings
+from ldm.modules.embedding_manager import EmbeddingManager, initial_vectors
 from tests.conftest import GOLDEN
 
 

@@ -21,8 +21,9 @@ from benchmarks.faults import mutations, pickles
 from benchmarks.faults.trial import not_plain
 from check import check_model
 from improvement.v2.aligner import load_aligner, save_aligner
+from ldm.embedding_files import read_embeddings
 from ldm.errors import UserError
-from ldm.modules.embedding_manager import EmbeddingManager, read_embeddings
+from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.serialization import read_tensors, write_tensors
 from tests.conftest import GOLDEN, ROOT, assert_one_line_error, run_main
 
