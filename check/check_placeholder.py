@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_table, run_command
 from ldm.util import quoted
-from load import add_model_flags, check_files, load_model
+from load import add_model_flags, check_files, load_model, load_words
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ def look(opt, model) -> None:
     token_embeddings = encoder.token_embeddings.weight
     starts = dict(manager.initial_embeddings)
     words = dict(zip(manager.placeholder_strings, manager.initializer_words, strict=False))
-    manager.load(opt.embedding)
+    load_words(model, opt.embedding)
 
     lengths = token_embeddings.norm(dim=1)
     print(f"the vocabulary's {len(lengths):,} vectors are {lengths.mean():.3f} long on average "

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import torch
 from torch import nn
 
-from ldm.embedding_files import find_embeddings
+from ldm.embedding_files import find_embeddings, own_name
 from ldm.errors import UserError
-from ldm.placeholders import check_placeholder, same_name
+from ldm.placeholders import STAR, call_words, check_placeholder, same_name, split_prompt
 from ldm.schema import Depth, Trimmed
 from ldm.serialization import read_tensors, write_tensors
 from ldm.util import quoted
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 PER_IMAGE_TOKENS = list("אבגדהוזחטיכלמנסעפצקרשת")
 
 PROGRESSIVE_SCALE = 2000  # steps after which progressive words get one more vector
-
-STAR = "*"  # what everybody writes for a word, and so what the only word is called too, whatever its own name
 
 
 def initial_vectors(pieces: torch.Tensor, count: int) -> torch.Tensor:
@@ -65,6 +63,20 @@ def published_dict(vectors: Mapping[str, torch.Tensor]) -> nn.ParameterDict:
         words._parameters[placeholder] = nn.Parameter(value)
         words._keys[placeholder] = None
     return words
+
+
+class LoadedWord(NamedTuple):
+    """A word of a file, and what it is called."""
+
+    name: str              # here
+    file: str | Path
+    own: str | None        # its name in the file, if it has one
+    vectors: torch.Tensor  # float32 [n, dim]
+
+    def __str__(self) -> str:
+        named = self.own is not None and same_name(self.own) == same_name(self.name)
+        return f"the word of {self.file}" if named else (
+            f"the word of {self.file}, which " + (f"calls it {self.own}" if self.own else "has no name for it"))
 
 
 @dataclass
@@ -276,27 +288,41 @@ class EmbeddingManager(nn.Module):
         """What a `.pt` file holds beside the vectors: nothing; a manager that learns more adds it here."""
         return {}
 
-    def load_companions(self, path: str | Path, content: dict[str, Any]) -> None:
-        """Take from a file what goes with the vectors. Raises UserError when it was learned in another way."""
-        if "post_BERT" in content:
-            raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with txt2img_v1.py")
+    def load_companions(self, words: Sequence[LoadedWord], contents: Mapping[str | Path, dict[str, Any]]) -> None:
+        """Take from files what goes with their words. Raises UserError when they were learned in another way."""
+        for path, content in contents.items():
+            if "post_BERT" in content:
+                raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with "
+                                "txt2img_v1.py")
 
-    def load(self, path: str | Path) -> None:
-        """Replace the vectors by those of a file, in any of the layouts that `save` writes.
+    def load(self, paths: str | Path | Sequence[str | Path], names: Sequence[str] = ()) -> list[LoadedWord]:
+        """Replace the vectors by those of files, in any of the layouts that `save` writes; which words these are, and
+        what they are called here (see `call_words`, which `names` are for).
 
         Raises UserError for a file without embeddings or with embeddings of another width.
         """
-        content = read_tensors(path)
-        embeddings = find_embeddings(path, content)
-        for placeholder, vectors in embeddings.items():
+        files = dict.fromkeys([paths] if isinstance(paths, str | Path) else paths)
+        contents = {path: read_tensors(path) for path in files}
+        found = [(path, key, vectors) for path, content in contents.items()
+                 for key, vectors in find_embeddings(path, content).items()]
+        for path, key, vectors in found:
             if vectors.shape[1] != self.dim:
-                raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
-                                f"encoder {self.dim}; it was learned for another model")
+                raise UserError(f"{path}: the embedding of {key!r} is {vectors.shape[1]} wide, the text encoder "
+                                f"{self.dim}; it was learned for another model")
+        names = call_words([(path, own_name(key)) for path, key, _ in found], names)
+        words = [LoadedWord(name, path, own_name(key), vectors)
+                 for name, (path, key, vectors) in zip(names, found, strict=True)]
+        for word in words:
             try:
-                self.token_for(placeholder)
+                self.token_for(word.name)
             except UserError as error:
-                raise UserError(f"{path}: {error}") from error
-        self.load_companions(path, content)
+                raise UserError(f"{word.file}: {error}") from error
+        self.load_companions(words, contents)
+        self._take({word.name: word.vectors for word in words})
+        return words
+
+    def _take(self, embeddings: Mapping[str, torch.Tensor]) -> None:
+        """Let these be the words: {placeholder: vectors [n, dim]}."""
         self.string_to_token_dict, self.string_to_param_dict = {}, WordDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
                                    if p in embeddings and embeddings[p].shape == start.shape}
@@ -320,6 +346,15 @@ class EmbeddingManager(nn.Module):
                 print(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.placeholder_ids())};"
                       " the learned word has no part in it", file=sys.stderr)
 
+    def _warn_of_stars(self, prompts: list[str]) -> None:
+        """Say so on stderr when a prompt has a * and that is none of the words."""
+        words = self.placeholder_ids()
+        for prompt in dict.fromkeys(prompts) if words and STAR not in words else ():
+            plain = [part.text for part in split_prompt(prompt, words, True) if part.placeholder is None]
+            if STAR in "".join(plain):
+                print(f"warning: {STAR} in {quoted(prompt)} is none of the learned words, which are written "
+                      f"{' '.join(words)}", file=sys.stderr)
+
     def warn_about(self, prompts: list[str], learned: bool = True) -> None:
         """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
         read, no learned word, or placeholders where nothing was learned."""
@@ -327,6 +362,7 @@ class EmbeddingManager(nn.Module):
             self.embedder.warn_if_unreadable(prompt, self.placeholder_ids())
         if learned:
             self.warn_if_absent(prompts)
+            self._warn_of_stars(prompts)
             return
         words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))
         for placeholder in dict.fromkeys(p for prompt in prompts for p in self.placeholders_in(prompt)):
