@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
+from improvement.v2 import names
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
+from improvement.v2.names import Names
+from ldm.data.emoji import COLOURS, NUMBERS, SIZES, plural
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
-from ldm.modules.encoders.text_encoder import Placeholders
+from ldm.modules.encoders.text_encoder import Placeholders, PromptTokenizer
 from ldm.placeholders import split_prompt
 from ldm.pretrained import from_pretrained
 from ldm.schema import Trimmed
-from ldm.util import quoted, resolve_file
+from ldm.util import quoted, resolve_file, resolve_folder
+
+BEAMS = 4  # of the search for a prompt's translation
+
+
+class NameTokens:
+    """Token ids of English names, plural behind a number."""
+
+    def __init__(self, tokenizer: PromptTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.numbers = {i for word in NUMBERS for i in tokenizer.ids(word)}
+        self.between = {i for word in (*COLOURS, *SIZES) for i in tokenizer.ids(word)}
+        self.ids = functools.lru_cache(None)(tokenizer.ids)
+
+    def __call__(self, name: str, before: list[int] | None) -> list[int]:
+        """The ids of a name behind token ids that end in a number and perhaps adjectives, or not; None is a number."""
+        while before and before[-1] in self.between:
+            before = before[:-1]
+        several = before is None or (bool(before) and before[-1] in self.numbers)
+        return self.ids(plural(name) if several else name)
+
+
+class Reading(NamedTuple):
+    """What a prompt is understood as: an English sentence, and the parts of the prompt that nothing was made of."""
+
+    english: str
+    gaps: tuple[str, ...]
+
+    def __str__(self) -> str:
+        left_out = f"; not understood: {', '.join(self.gaps)}" if self.gaps else ""
+        return (self.english or "nothing") + left_out
 
 
 class MultilingualEmbedder(nn.Module):
@@ -29,7 +65,7 @@ class MultilingualEmbedder(nn.Module):
     particle follows it ("*의 사진"), about which the encoder knows no more than its context.
     """
 
-    def __init__(self, name_or_folder: str, max_length: int = 64):
+    def __init__(self, name_or_folder: str, max_length: int = 128):
         super().__init__()
         verbosity = logging.get_verbosity()
         logging.disable_progress_bar()
@@ -43,6 +79,8 @@ class MultilingualEmbedder(nn.Module):
         if self.tokenizer.mask_token is None:
             raise UserError(f"multilingual transformer {name_or_folder}: has no mask token to stand for learned words")
         self.max_length = max_length
+        table = Path(resolve_folder(name_or_folder), names.FILE)
+        self.names = names.read_names(table) if table.is_file() else None  # of what can be copied, beside placeholders
 
     @property
     def memory_dim(self) -> int:
@@ -53,12 +91,10 @@ class MultilingualEmbedder(nn.Module):
         """Stays in evaluation mode: it is frozen."""
         return super().train(False)
 
-    def tokenize(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
-                 ) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
-        """Source token ids [B, M], their mask, bool [B, M], and for each prompt {position: placeholder}.
-
-        Raises UserError for a prompt that itself has the mask token.
-        """
+    def substitute(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
+                   ) -> tuple[list[str], list[list[str]]]:
+        """Prompts with the mask token for each placeholder, and the placeholders in order. Raises UserError for a
+        prompt that itself has the mask token."""
         texts, found = [], []
         for prompt in prompts:
             parts = list(split_prompt(prompt, placeholders, ignore_case))
@@ -68,28 +104,88 @@ class MultilingualEmbedder(nn.Module):
             found.append([part.placeholder for part in parts if part.placeholder is not None])
             text = "".join(f" {self.tokenizer.mask_token} " if part.placeholder else part.text for part in parts)
             texts.append(text.strip() if placeholders else text)
-        for ids in self.tokenizer(texts, verbose=False)["input_ids"]:
-            if len(ids) > self.max_length:
-                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: "
-                              f"{quoted(str(self.tokenizer.decode(ids[self.max_length - 1 : -1])))}", stacklevel=2)
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        ids = batch["input_ids"]
+        return texts, found
+
+    def tokenize(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
+                 ) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
+        """Source token ids [B, M], their mask, bool [B, M], and for each prompt {position: placeholder}.
+
+        Raises UserError for a prompt that itself has the mask token.
+        """
+        texts, found = self.substitute(prompts, placeholders, ignore_case)
+        for row in self.tokenizer(texts, verbose=False)["input_ids"]:
+            if len(row) > self.max_length:
+                warnings.warn(f"a prompt has {len(row)} tokens and {self.max_length} fit; cut: "
+                              f"{quoted(str(self.tokenizer.decode(row[self.max_length - 1 : -1])))}", stacklevel=2)
+        ids, mask, _ = self.encode_texts(texts)
         # not strict: a placeholder that was cut off has no mask token left
         positions = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
                      for row, names in zip(ids, found, strict=True)]
-        return ids, batch["attention_mask"].bool(), positions
+        return ids, mask, positions
 
-    @torch.no_grad()
+    def encode_texts(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """Token ids [B, M], mask, bool [B, M], and where the tokens stand, [B, M, 2], if the tokenizer can tell."""
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt",
+                               return_offsets_mapping=self.tokenizer.is_fast)
+        return batch["input_ids"], batch["attention_mask"].bool(), batch.get("offset_mapping")
+
+    def find_names(self, texts: list[str]) -> tuple[torch.Tensor, list[dict[int, str]]]:
+        """Token types [B, M] of names in texts, and {position: English name}: the longest first, as labels want them;
+        of a word that means several things, the second is at its second token, and so on."""
+        table = cast(Names, self.names)
+        ids, _, spans = self.encode_texts(texts)
+        types, rows = torch.zeros_like(ids), []
+        for row, text in enumerate(texts):
+            found: dict[int, tuple[str, int]] = {}
+            starts = [(int(a), int(b)) for a, b in spans[row]]
+            mask = str(self.tokenizer.mask_token)
+            for match in table.find(text.replace(mask, " " * len(mask))):
+                inside = [i for i, (a, b) in enumerate(starts) if b > a and match.start <= a < match.end]
+                if not inside:
+                    continue
+                begin, rest = ((names.BEGIN, names.INSIDE) if match.exact else
+                               (names.BEGIN_ALIKE, names.INSIDE_ALIKE))
+                free = types[row, inside] == names.OUTSIDE
+                types[row, torch.tensor(inside)[free]] = rest
+                types[row, inside[0]] = begin
+                for position, english in zip(inside, match.english, strict=False):
+                    found.setdefault(position, (english, match.end - match.start))
+            rows.append({position: english for position, (english, _) in
+                         sorted(found.items(), key=lambda item: (-len(item[1][0]), -item[1][1]))})
+        return types, rows
+
+    def runs(self, source: SourceEncoding, marked: torch.Tensor) -> list[str]:
+        """The runs of marked tokens, bool [1, M], of the one sentence of a source, as texts; a space between does not
+        part them, and a single letter of a word is no run."""
+        ids = cast(torch.Tensor, source.ids)[0].tolist()
+        ordinary = [i not in self.tokenizer.all_special_ids for i in ids]
+        blank = [keep and not self.tokenizer.decode([i]).strip() for i, keep in zip(ids, ordinary, strict=True)]
+        marks = [bool(m) and keep for m, keep in zip(marked[0], ordinary, strict=True)]
+        for i in range(1, len(ids) - 1):
+            if blank[i]:
+                marks[i] = marks[i - 1] and marks[i + 1]
+        texts = []
+        for mark, group in itertools.groupby(zip(marks, ids, strict=True), key=lambda pair: pair[0]):
+            text = unicodedata.normalize("NFC", str(self.tokenizer.decode([i for _, i in group]))).strip()
+            if mark and len(text) > 1:
+                texts.append(text)
+        return texts
+
     def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
                 ) -> SourceEncoding:
         """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
         ids, mask, positions = self.tokenize(prompts, placeholders, ignore_case)
         device = self.model.device
+        options: dict[str, torch.Tensor] = {}
+        found = None
+        if self.names is not None:
+            types, found = self.find_names(self.substitute(prompts, placeholders, ignore_case)[0])
+            options["token_type_ids"] = types.to(device)
         hidden_states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
-                                   output_hidden_states=True).hidden_states
+                                   output_hidden_states=True, **options).hidden_states
         # the token's context, and which token it is: the aligner learns faster with both
         memory = torch.cat([hidden_states[-1], hidden_states[0]], dim=-1)
-        return SourceEncoding(memory, mask.to(device), positions)
+        return SourceEncoding(memory, mask.to(device), positions, ids, found)
 
 
 class AlignedEmbedder(BERTEmbedder):
@@ -139,9 +235,24 @@ class AlignedEmbedder(BERTEmbedder):
         if sentences := [i for i in range(len(texts)) if i not in rows]:
             source = self.read([texts[i] for i in sentences], placeholders)
             translation = self.translator[1].translate(
-                source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id)
+                source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id,
+                beams=BEAMS, name_ids=NameTokens(tokenizer))
             rows |= dict(zip(sentences, translation, strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
+
+    @torch.no_grad()
+    def readings(self, prompts: Sequence[str], placeholders: Placeholders) -> list[Reading]:
+        """What prompts are read as, in English, and the parts of them that nothing was made of."""
+        tokenizer, (source_encoder, aligner) = self.tknz_fn, self.translator
+        read = []
+        for row, prompt in zip(self.tokenize(list(prompts), placeholders).tolist(), prompts, strict=True):
+            inner = [i for i in row if i not in (tokenizer.start_id, tokenizer.end_id, tokenizer.pad_id)]
+            gaps: list[str] = []
+            if tokenizer.ids(prompt) and aligner.gap is not None:
+                source = self.read([prompt], placeholders)
+                gaps = source_encoder.runs(source, aligner.not_understood(source) > 0)
+            read.append(Reading(tokenizer.decode(inner, placeholders), tuple(gaps)))
+        return read
 
     def reads(self, word: str) -> bool:
         """Whether a word in any language has tokens of its own."""
