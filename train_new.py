@@ -333,6 +333,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     data = instantiate_from_config(config.data)
     data.setup()
     if isinstance(data, DataModuleFromConfig):
+        if opt.train:
+            data.check_train()
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
     rate = learning_rate(config, trainer)
