@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ldm.embedding_files import find_embeddings
+from ldm.embedding_files import Words, misfit, read_words, write_words
 from ldm.errors import UserError
+from ldm.provenance import Provenance, warn_of_another_model
 from ldm.schema import Depth, Trimmed
-from ldm.serialization import read_tensors, write_tensors
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class EmbeddingManager(nn.Module):
         self.string_to_token_dict: dict[str, torch.Tensor] = {}
         self.string_to_param_dict = nn.ParameterDict()
         self.initial_embeddings: dict[str, torch.Tensor] = {}
+        self.provenance: dict[str, Provenance] = {}  # of words that were loaded or are being learned
         self.reset_parameters()
 
     @property
@@ -96,7 +97,7 @@ class EmbeddingManager(nn.Module):
         """Start every placeholder from its init word as the text encoder knows it now, or from noise of its scale."""
         table = self.embedder.transformer.token_emb.weight.detach()
         self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
-        self.initial_embeddings = {}
+        self.initial_embeddings, self.provenance = {}, {}
         for i, placeholder in enumerate(self.placeholder_strings):
             if table.is_meta:  # the weights are still to come, and then this is called again
                 vectors = table.new_empty(self.max_vectors_per_token, self.dim)
@@ -190,18 +191,13 @@ class EmbeddingManager(nn.Module):
             raise UserError("embedding_reg_weight needs initializer_words: there is no start to stay near")
         return torch.stack(distances).mean()
 
-    def save(self, path: str | Path) -> None:
-        """Write the vectors: `.pt` in the published layout, `.safetensors` and `.bin` as {placeholder: [n, dim]}; what
-        goes with them has room in a `.pt` only."""
-        vectors = {p: self.active_vectors(p).detach().cpu().clone() for p in self.string_to_param_dict}
-        if Path(path).suffix in (".safetensors", ".bin"):
-            if self.companions():
-                raise UserError(f"{path}: an adapter goes with this word, and only a .pt file holds both")
-            write_tensors(path, vectors)
-            return
-        parameters = nn.ParameterDict({p: nn.Parameter(v) for p, v in vectors.items()})
-        write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": parameters,
-                             **self.companions()})
+    def save(self, path: str | Path, step: int | None = None) -> None:
+        """Write the words, in the format that goes with the file's suffix, with their provenance, at a step if one is
+        given. What goes with the vectors has room in a `.pt` only."""
+        vectors = {p: self.active_vectors(p).detach() for p in self.string_to_param_dict}
+        provenance = {p: self.provenance[p].at(step, len(v)) for p, v in vectors.items() if p in self.provenance}
+        write_words(path, Words(vectors, token_ids={p: int(i) for p, i in self.string_to_token_dict.items()},
+                                provenance=provenance, adapter=self.companions()))
 
     def companions(self) -> dict[str, Any]:
         """What a `.pt` file holds beside the vectors: nothing; a manager that learns more adds it here."""
@@ -213,21 +209,22 @@ class EmbeddingManager(nn.Module):
             raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with txt2img_v1.py")
 
     def load(self, path: str | Path) -> None:
-        """Replace the vectors by those of a file, in any of the layouts that `save` writes.
+        """Replace the words by those of a file, in any format that `ldm.embedding_files` knows. Says so on stderr when
+        they were learned through another text encoder.
 
         Raises UserError for a file without embeddings or with embeddings of another width.
         """
-        content = read_tensors(path)
-        embeddings = find_embeddings(path, content)
+        words = read_words(path)
+        embeddings = words.vectors
         for placeholder, vectors in embeddings.items():
             if vectors.shape[1] != self.dim:
-                raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
-                                f"encoder {self.dim}; it was learned for another model")
+                raise misfit(path, placeholder, vectors.shape[1], self.dim)
             try:
                 self.token_for(placeholder)
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
-        self.load_companions(path, content)
+        self.load_companions(path, words.adapter)
+        warn_of_another_model(path, words.provenance, self.embedder.transformer)
         self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
                                    if p in embeddings and embeddings[p].shape == start.shape}
@@ -235,6 +232,7 @@ class EmbeddingManager(nn.Module):
             self._set(placeholder, vectors.to(self.embedder.transformer.token_emb.weight.device))
         self.placeholder_strings = list(self.string_to_token_dict)
         self.max_vectors_per_token = max(len(v) for v in self.string_to_param_dict.values())
+        self.provenance = words.provenance
         self.progressive_words = False  # a file holds the vectors that were in use
 
     def placeholders_in(self, prompt: str) -> list[str]:
