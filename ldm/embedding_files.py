@@ -165,9 +165,9 @@ def _read_provenance(words: Words, content: Mapping[str, Any], metadata: Mapping
     if words.format == A1111 and not words.provenance:
         step, model = content.get("step"), content.get("sd_checkpoint_name")
         (name,) = words.vectors
-        known = Provenance(model=model if isinstance(model, str) and len(model) <= 200 else None,
+        made = Provenance(model=model if isinstance(model, str) and len(model) <= 200 else None,
                            step=step if type(step) is int and 0 <= step < 2**63 else None)
-        words.provenance = {name: known} if known != Provenance() else {}
+        words.provenance = {name: made} if made != Provenance() else {}
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
@@ -224,10 +224,10 @@ def _a1111(path: str | Path, words: Words) -> tuple[dict[str, Any], dict[str, st
     """What AUTOMATIC1111 saves, and with it diffusers reads: the word is called `name`."""
     ((name, vectors),) = words.vectors.items()
     known = words.provenance.get(name, Provenance())
-    content = {"string_to_token": {STAR: 265}, "string_to_param": {STAR: vectors},
-               "name": Path(path).stem if name == STAR else name, "step": known.step, "sd_checkpoint": None,
-               "sd_checkpoint_name": known.model}
-    return content | ({PROVENANCE: encode_provenance({content["name"]: known})} if words.provenance else {}), {}
+    title = Path(path).stem if name == STAR else name
+    content = {"string_to_token": {STAR: 265}, "string_to_param": {STAR: vectors}, "name": title, "step": known.step,
+               "sd_checkpoint": None, "sd_checkpoint_name": known.model}
+    return content | ({PROVENANCE: encode_provenance({title: known})} if words.provenance else {}), {}
 
 
 def _kohya(path: str | Path, words: Words) -> tuple[dict[str, Any], dict[str, str]]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ldm.filetypes import shown
+from ldm.util import version
+
+if TYPE_CHECKING:
+    from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.embedding_manager import EmbeddingManager
 
 MAX_TEXT = 2**22      # letters of all provenance in a file; beyond, the start vectors are left out
 MAX_PICTURES = 10_000
@@ -93,6 +99,32 @@ def _vectors(start: Any, shape: torch.Size) -> torch.Tensor | None:
     except (ValueError, TypeError, KeyError, RuntimeError):
         return None
     return vectors if bool(vectors.isfinite().all()) else None
+
+
+def note_provenance(model: LatentDiffusion, checkpoint: str | Path, keys: Iterable[str], from_file: bool) -> None:
+    """Let the words that a model is about to learn know what they are made from: the vectors that they have now, the
+    checkpoint the model was loaded from, the keys of the pictures in a data set, and whether a file gave the start."""
+    manager = model.embedding_manager
+    words = {} if from_file else dict(zip(manager.placeholder_strings, manager.initializer_words, strict=False))
+    common = Provenance(
+        text_encoder=weights_identity(manager.embedder), model=Path(checkpoint).name, rate=model.learning_rate,
+        pictures=tuple(found[1] for key in keys if (found := re.search(r"\|([0-9a-f]{64})\b", key))), version=version())
+    manager.provenance = {p: replace(common, init_word=words.get(p), start=vectors.detach().cpu().clone())
+                          for p, vectors in manager.string_to_param_dict.items()}
+
+
+def kept_start(manager: EmbeddingManager) -> str:
+    """What a training state keeps of the provenance: what learning started from, which nothing tells later."""
+    return encode_provenance({p: Provenance(init_word=known.init_word, start=known.start)
+                              for p, known in manager.provenance.items()})
+
+
+def take_start(manager: EmbeddingManager, kept: Any) -> None:
+    """Take back what `kept_start` gave. What it does not have stays as it is."""
+    shapes = {p: known.start.shape for p, known in manager.provenance.items() if known.start is not None}
+    for p, then in decode_provenance(kept, shapes).items():
+        if then.start is not None:
+            manager.provenance[p] = replace(manager.provenance[p], init_word=then.init_word, start=then.start)
 
 
 def weights_identity(module: nn.Module) -> str:

@@ -224,7 +224,7 @@ class EmbeddingManager(nn.Module):
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
         self.load_companions(path, words.adapter)
-        warn_of_another_model(path, words.provenance, self.embedder.transformer)
+        warn_of_another_model(path, words.provenance, self.embedder)
         self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
                                    if p in embeddings and embeddings[p].shape == start.shape}
