@@ -205,13 +205,13 @@ def start_from_file(opt: argparse.Namespace, config: DictConfig) -> None:
     UserError for a file of several words of which none is named."""
     from omegaconf import OmegaConf
 
-    from ldm.embedding_files import own_name, read_embeddings
+    from ldm.embedding_files import read_words
     from ldm.placeholders import call_words, same_name
 
     words, file = OmegaConf.select(config, f"{MANAGER}.params"), config.run.get("embedding_manager_ckpt")
     if words is None or not file:
         return
-    called = call_words([(file, own_name(key)) for key in read_embeddings(file)])
+    called = call_words([(file, own) for own in read_words(file).own_names])
     configured = words.get("placeholder_strings") or ["*"]
     asked = opt.placeholder_string or configured[0]
     if len(called) == 1:
@@ -266,6 +266,8 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     learns something else."""
     import torch
 
+    from ldm.provenance import take_start
+
     assert run.state
     kept: dict[str, torch.Tensor] = {n: v for n, v in run.state["state_dict"].items() if torch.is_tensor(v)}
     learns = inversion.learned()
@@ -280,6 +282,7 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     with torch.no_grad():
         for name, value in kept.items():
             learns[name].copy_(value)
+    take_start(inversion.model.embedding_manager, run.state.get("start"))
     say(f"going on at step {run.state['global_step']} of {run.checkpoint}")
 
 
@@ -355,6 +358,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     from ldm.data.data_module import DataModuleFromConfig
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.provenance import note_provenance
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -366,6 +370,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate
+    note_provenance(model, config.run.actual_resume, getattr(getattr(data, "datasets", {}).get("train"), "keys", ()),
+                    from_file=bool(config.run.get("embedding_manager_ckpt")))
     inversion = TextualInversion(model)
     if run.state:
         take_learned(run, inversion)
