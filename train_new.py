@@ -291,6 +291,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
+    from ldm.plan import Pace
     from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
@@ -299,7 +300,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     # last, so that the pictures of a step are there when its checkpoint is
-    callbacks = [*(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
+    callbacks = [Pace(), *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -344,8 +345,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
+    from ldm.data.personalized import PersonalizedBase
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.plan import describe_length
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -360,8 +363,11 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     inversion = TextualInversion(model)
     if run.state:
         take_learned(run, inversion)
-    if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
-        say(summary)
+    dataset = getattr(data, "datasets", {}).get("train")
+    if isinstance(dataset, PersonalizedBase):
+        say(dataset.summary)
+        say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
+                            dataset.num_images, rate, config.run.scale_lr))
     if opt.train:
         learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:
