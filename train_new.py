@@ -365,6 +365,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
         take_learned(run, inversion)
     dataset = getattr(data, "datasets", {}).get("train")
     if isinstance(dataset, PersonalizedBase):
+        dataset.check_captions(model.embedding_manager)
         say(dataset.summary)
         say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
                             dataset.num_images, rate, config.run.scale_lr))

@@ -18,8 +18,9 @@ from ldm.data.masks import Mask, find_masks, open_masked
 from ldm.data.pictures import list_images, say_once
 from ldm.data.summary import describe_set, note_unused
 from ldm.errors import UserError
-from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+from ldm.modules.embedding_manager import PER_IMAGE_TOKENS, EmbeddingManager
 from ldm.schema import Count, Natural, Share, Trimmed, Width
+from ldm.util import quoted
 
 # Neutral contexts for a thing: the word must come to mean the thing, not one way of showing it.
 TEMPLATES = (
@@ -130,6 +131,16 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
             yield from ((f"the caption of {path.name}", line) for line in lines)
         if len(self.captions) < self.num_images:
             yield from (("a template", template) for template in self.templates)
+
+    def check_captions(self, manager: EmbeddingManager) -> None:
+        """Raises UserError for a caption in which the text encoder does not come upon a learned word, as where it is
+        too long; warns of one with words that it cannot read."""
+        for path, lines in self.captions.items():
+            for caption in (line.replace("{}", self.word) for line in lines):
+                if not manager.placeholders_in(caption):
+                    raise UserError(f"the caption of {path}, {quoted(caption, 80)}: the text encoder does not come upon "
+                                    "the word in it; shorten it, or leave captions out: --captions false")
+                manager.warn_about([caption])
 
     @property
     def images(self) -> list[np.ndarray]:
