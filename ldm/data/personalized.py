@@ -138,8 +138,8 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         for path, lines in self.captions.items():
             for caption in (line.replace("{}", self.word) for line in lines):
                 if not manager.placeholders_in(caption):
-                    raise UserError(f"the caption of {path}, {quoted(caption, 80)}: the text encoder does not come upon "
-                                    "the word in it; shorten it, or leave captions out: --captions false")
+                    raise UserError(f"the caption of {path}, {quoted(caption, 80)}: the text encoder does not come "
+                                    "upon the word in it; shorten it, or leave captions out: --captions false")
                 manager.warn_about([caption])
 
     @property

@@ -305,12 +305,12 @@ class LatentDiffusion(DDPM):
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def forward(self, x: torch.Tensor, c: list[str], mask: torch.Tensor | None = None
+    def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps; mask as p_losses
-        takes it."""
+        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps; `mask` as p_losses
+        takes it, if there is one."""
         t, noise = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device), torch.randn_like(x)
-        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise, mask)
+        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise, **mask)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
                  noise: torch.Tensor | None = None, mask: torch.Tensor | None = None
@@ -332,7 +332,7 @@ class LatentDiffusion(DDPM):
         if "position" in batch:
             torch.manual_seed(derive_seed(self.seed, int(batch["position"][0])))
         x = self.get_first_stage_encoding(self._posterior(batch))
-        return self(x, batch[self.cond_stage_key], batch.get("mask"))
+        return self(x, batch[self.cond_stage_key], **({"mask": batch["mask"]} if "mask" in batch else {}))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is learned, at `learning_rate`."""
