@@ -204,13 +204,15 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholder = (words.get("placeholder_strings") or ["*"])[0]
+    placeholders = words.get("placeholder_strings") or ["*"]
+    named = {"placeholder_token": placeholders[0]} | (
+        {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {})
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
             given = {"seed": config.run.seed} if new_seed else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             {"placeholder_token": placeholder}, given)
+                                             named, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 

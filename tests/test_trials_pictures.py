@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 import train_new
 import train_new_v2
+from ldm.embedding_files import read_embeddings
 from tests.conftest import assert_one_line_error, pixels, run_main
 from tests.test_train_new import QUICK, flags, learned, only_run
 
@@ -58,6 +59,18 @@ def test_captions_beside_pictures_are_what_the_word_is_learned_in(tmp_path, toys
     without = train(tmp_path / "without", toys, "-t", TWO, "--captions", "false")
     assert "sentences: 10 templates" in without and "0.txt (unused text), 1.txt (unused text)" in without
     assert not torch.equal(learned(only_run(tmp_path / "with")), learned(only_run(tmp_path / "without")))
+
+
+def test_captions_may_name_any_word_that_is_learned(tmp_path, toys):
+    for i, caption in enumerate(("a * on a table", "a & in the grass", "a & beside a *")):
+        (toys / f"{i}.txt").write_text(caption)
+    train(tmp_path / "logs", toys, "-t", TWO, "data.params.batch_size=3",
+          "lightning.modelcheckpoint.params.every_n_train_steps=1",
+          "model.params.personalization_config.params.placeholder_strings=['*','&']",
+          "model.params.personalization_config.params.initializer_words=[toy,bird]")
+    vectors = {step: read_embeddings(only_run(tmp_path / "logs") / f"checkpoints/embeddings{step}.pt")
+               for step in ("_gs-1", "")}
+    assert all(not torch.equal(vectors[""][word], vectors["_gs-1"][word]) for word in "*&")
 
 
 @pytest.mark.parametrize("caption, words", [
@@ -131,6 +144,7 @@ def test_left_and_right_are_not_mirrored(tmp_path, toys):
     assert "not mirrored, since a template says 'right'" in said
 
 
+@pytest.mark.slow
 def test_masks_by_alpha_and_by_file(tmp_path, toys):
     said = train(tmp_path / "off", toys, "-t", TWO)
     assert "masks: none" in said and "all pictures have one background, about #ffffff" in said

@@ -72,6 +72,7 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         fit: Fit | None = None,               # what becomes of a picture that is no square, given a size
         captions: bool = True,                # take the lines of a.txt, beside a.png, as its prompts
         mask: Mask | None = None,             # what tells the thing; None: files where there are any
+        placeholder_tokens: list[Trimmed] | None = None,  # all words that captions may name; default: the one
     ):
         super().__init__()
         if interpolation not in INTERPOLATIONS:
@@ -103,8 +104,9 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         if per_image_tokens and self.num_images > len(PER_IMAGE_TOKENS):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
+        words = [placeholder_token, *(placeholder_tokens or [])]
         files = beside(self.image_paths, left_out, SUFFIXES) if captions else {}
-        self.captions = {path: read_captions(file, [placeholder_token]) for path, file in files.items()}
+        self.captions = {path: read_captions(file, words) for path, file in files.items()}
         self.sided = next((f"{where} says {side!r}" for where, sentence in self.sentences()
                            if (side := side_in(sentence))), None)
         self.flip_p = 0.0 if self.sided else flip_p
