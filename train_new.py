@@ -299,8 +299,11 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
 
 
 def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
-    """model.base_learning_rate, times batch size, devices and accumulation when run.scale_lr is set."""
-    base = config.model.get("base_learning_rate")
+    """model.base_learning_rate, or the schedule's first rate, times batch size, devices and accumulation when
+    run.scale_lr is set."""
+    from ldm.schedules import parse_schedule
+
+    base = parse_schedule(config.model.get("lr_schedule")).first_rate or config.model.get("base_learning_rate")
     if base is None:
         raise UserError("the config has no model.base_learning_rate; this is a config for sampling, not for learning")
     if not config.run.scale_lr:
@@ -327,6 +330,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     from ldm.data.data_module import DataModuleFromConfig
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.schedules import parse_schedule
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -338,7 +342,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate
-    inversion = TextualInversion(model)
+    inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
     if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
