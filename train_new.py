@@ -81,10 +81,10 @@ def get_parser() -> CommandParser:
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
-    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, from --seed on with a seed more each "
-        "time, and keep the word with the lowest loss on the same pictures, timesteps and noise")
-    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with 50 "
-        "steps of warm-up, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
+    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
+        "and keep the word with the lowest loss on the same pictures, timesteps and noise")
+    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
+        "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
         "else constant")
     add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
         "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
@@ -393,8 +393,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
     if opt.seeds > 1 and trainer.world_size > 1:
-        raise UserError(f"--seeds {opt.seeds}: several starts are learned one after another, on one device; start a run "
-                        "with each --seed instead, or give --gpus one number")
+        raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
+                        "number, or begin a run with each --seed")
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate
