@@ -1,9 +1,9 @@
 """The embedded model's report card: python -m evaluation.emoji_suite --json report.json
 
 Does it draw what its words say (seen/), does a word learned from five pictures draw what they show (heldout/), do two
-of these in one prompt (two_words/), how far does the init word get without training (initword/), and how well would real
-pictures do (ceiling/)? And, where asked for, are two words better learned together, in one run (together/)? All measured
-with models/clip/emoji, a CLIP that knows every concept.
+of these in one prompt (two_words/), how far does the init word get without training (initword/), and how well would
+real pictures do (ceiling/)? Where asked for: do two words do better that were learned together, in one run (together/)?
+All measured with models/clip/emoji, a CLIP that knows every concept.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
     folders = suite.held_out_folders() if asked & FOLDERS else []  # first: a wrong name must not cost minutes
     if opt.variant == "v1" or len(folders) < 2:
         if opt.parts and asked & PAIRS:
-            raise UserError(f"--parts {' '.join(sorted(asked & PAIRS))}: two words in a prompt need two concepts, and a "
-                            "model without an adapter, since each word of v1 has its own")
+            raise UserError(f"--parts {' '.join(sorted(asked & PAIRS))}: two words in a prompt need two concepts, and "
+                            "no --variant v1, where each word has an adapter of its own")
         asked -= PAIRS
     report = seen(suite) if "seen" in asked else {}
     if parts := tuple(part for part in ("heldout", "initword") if part in asked):

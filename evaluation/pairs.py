@@ -42,8 +42,8 @@ def learn_together(suite: Suite, folders: tuple[Path, Path]) -> Path:
             write_bytes(folder / f"{source.name}-{picture.stem}.txt", captions.encode())
     kinds = [suite.opt.init_word or suite.by_slug[f.name]["kind"] for f in folders]
     steps = 2 * OmegaConf.select(config, "lightning.trainer.max_steps")
-    overrides = (f"{MANAGER}.placeholder_strings={json.dumps(SIGNS)}", f"{MANAGER}.initializer_words={json.dumps(kinds)}",
-                 f"lightning.trainer.max_steps={steps}")
+    overrides = (f"{MANAGER}.placeholder_strings={json.dumps(SIGNS)}",
+                 f"{MANAGER}.initializer_words={json.dumps(kinds)}", f"lightning.trainer.max_steps={steps}")
     return suite.learn(folder, overrides, "together", kinds[0])
 
 

@@ -40,10 +40,21 @@ def test_parts_do_not_matter_and_modes_are_kept(emoji_model, batch, monkeypatch)
     emoji_model.eval()
 
 
-def test_timesteps_are_those_trained_on(small_model, batch, monkeypatch):
+def test_timesteps_are_those_trained_on(small_model, monkeypatch):
     seen, losses = [], small_model.p_losses
-    monkeypatch.setattr(small_model, "p_losses", lambda x, c, t, noise: seen.extend(t.tolist()) or losses(x, c, t, noise))
+
+    def spied(x, cond, t, *more):
+        seen.extend(t.tolist())
+        return losses(x, cond, t, *more)
+
+    monkeypatch.setattr(small_model, "p_losses", spied)
     small_model.timestep_range = (300, 1000)
-    pictures = {"image": torch.zeros(10, 16, 16, 3), "caption": ["a *"] * 10}
-    fixed_loss(small_model, pictures)
+    fixed_loss(small_model, {"image": torch.zeros(10, 16, 16, 3), "caption": ["a *"] * 10})
     assert sorted(seen) == list(range(335, 1000, 70)) and seen != sorted(seen)
+
+
+def test_masks_count(emoji_model, batch):
+    mask = torch.zeros(len(batch["caption"]), 64, 64)
+    mask[:, 16:48, 16:48] = 1
+    everything, thing = (fixed_loss(emoji_model, batch | {"mask": m}) for m in (torch.ones_like(mask), mask))
+    assert everything == pytest.approx(fixed_loss(emoji_model, batch), rel=1e-5) and thing > everything
