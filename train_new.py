@@ -226,13 +226,14 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholder = (words.get("placeholder_strings") or ["*"])[0]
+    placeholders = list(words.get("placeholder_strings") or ["*"])
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
             given = {"seed": config.run.seed} if new_seed else {}
+            given |= {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             {"placeholder_token": placeholder}, given)
+                                             {"placeholder_token": placeholders[0]}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
@@ -313,6 +314,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
+    from ldm.plan import Pace
     from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
@@ -321,7 +323,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     # last, so that the pictures of a step are there when its checkpoint is
-    callbacks = [*(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
+    callbacks = [Pace(), *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -391,8 +393,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
+    from ldm.data.personalized import PersonalizedBase
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.plan import describe_length
     from ldm.schedules import parse_schedule
 
     quiet_lightning()
@@ -411,8 +415,11 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
-    if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
-        say(summary)
+    dataset = getattr(data, "datasets", {}).get("train")
+    if isinstance(dataset, PersonalizedBase):
+        say(dataset.summary)
+        say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
+                            dataset.num_images, rate, config.run.scale_lr))
     if opt.train:
         learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:
