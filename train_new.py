@@ -39,6 +39,7 @@ from load import (
     config_beside,
     instantiate_from_config,
     load_config,
+    load_model_config,
     load_model_from_config,
     merge_configs,
 )
@@ -161,7 +162,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         announce_config(beside)
-        config = merge_configs(load_config(beside), config)
+        config = merge_configs(load_model_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
