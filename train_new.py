@@ -75,8 +75,10 @@ def get_parser() -> CommandParser:
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
-    add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
-    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
+    add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
+        "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
+    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
+        "from exactly its vectors")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
@@ -167,6 +169,8 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    if not run.state:
+        start_from_file(opt, config)
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
@@ -197,6 +201,27 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
 
+def start_from_file(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Let a word that learning goes on from keep its name, unless --placeholder_string gives it another. Raises
+    UserError for a file of several words of which none is named."""
+    from omegaconf import OmegaConf
+
+    from ldm.embedding_files import own_name, read_embeddings
+    from ldm.placeholders import call_words, same_name
+
+    words, file = OmegaConf.select(config, f"{MANAGER}.params"), config.run.get("embedding_manager_ckpt")
+    if words is None or not file:
+        return
+    called = call_words([(file, own_name(key)) for key in read_embeddings(file)])
+    configured = words.get("placeholder_strings") or ["*"]
+    asked = opt.placeholder_string or configured[0]
+    if len(called) == 1:
+        words.placeholder_strings = [opt.placeholder_string or called[0], *configured[1:]]
+    elif same_name(asked) not in map(same_name, called):
+        raise UserError(f"{file} has no placeholder {asked!r}, it has {' '.join(called)}; name one of them with "
+                        "--placeholder_string")
+
+
 def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
     """Raises UserError when a resumed run is asked to start from something else: it goes on from what it learned."""
     from omegaconf import OmegaConf
@@ -214,17 +239,17 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
 
 def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
+    from ldm.embedding_files import read_embeddings
+
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
-    placeholder = manager.placeholder_strings[0]
+    start = manager.describe_initialisation()
     if file:
-        manager.load(file)
-        if placeholder not in manager.string_to_param_dict:
-            others = " ".join(manager.placeholder_strings)
-            raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
-                            "name one of them with --placeholder_string")
+        names = manager.placeholder_strings[:1]  # of the only word; several have those of the file
+        loaded = manager.load(file, names if len(read_embeddings(file)) == 1 else ())
+        start = "; ".join(f"{word.name}: {word}" for word in loaded)
     if not run.state:
-        say(f"starting from {file or manager.describe_initialisation()}")
+        say(f"starting from {start}")
     model.seed = config.run.seed
     return model
 
@@ -261,7 +286,10 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
 
 def describe_learned(shapes: dict[str, list[int]]) -> str:
     """The words and layers behind parameters of so many shapes, by name."""
-    words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
+    from ldm.modules.embedding_manager import WordDict
+
+    words = {WordDict.word(n.rpartition("string_to_param_dict.")[2]): shape for n, shape in shapes.items()
+             if "string_to_param" in n}
     text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
     layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
     return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))

@@ -23,6 +23,11 @@ def read_embeddings(path: str | Path) -> dict[str, torch.Tensor]:
     return find_embeddings(path, read_tensors(path))
 
 
+def own_name(key: str) -> str | None:
+    """The name that a word has by its key in a file; None where the key is one of the format and the same for all."""
+    return None if key == "emb_params" else key
+
+
 def find_embeddings(path: str | Path, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The same from the content of the file. Raises UserError for what is no word: other keys than text, other tensors
     than 1 to MAX_VECTORS vectors of finite real numbers."""
