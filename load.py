@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import re
 import sys
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
 
 __all__ = [
-    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
-    "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
+    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "STABLE_DIFFUSION_CONFIG", "VARIANTS",
+    "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
     "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
     "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
     "read_state_dict", "read_weights", "resolve_folder", "trust_targets",
@@ -53,6 +54,7 @@ ALIASES.update({
 
 EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
 PUBLISHED_CONFIG = ROOT / "configs/latent-diffusion/txt2img-1p4B-eval_with_tokens.yaml"
+STABLE_DIFFUSION_CONFIG = ROOT / "configs/stable-diffusion/v1-inference.yaml"
 
 # What makes a variant of a base model's config.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -67,9 +69,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # Flags and configs ---------------------------------------------------------------------------------------------------
 
 MODEL_FLAGS: dict[str, dict[str, Any]] = {
-    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint"},
-    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else the "
-                 "published 1.45 B model's"},
+    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint, or folder of "
+                    "diffusers"},
+    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else that "
+                 "of Stable Diffusion 1.x or of the published 1.45 B model, whichever the checkpoint is"},
     "--embedding_path": {"nargs": "+", "metavar": "FILE", "help": "learned words: files such as embeddings.pt, .bin or "
                          ".safetensors, each word by its own name; the only word is * too"},
     "--placeholder_string": {"nargs": "+", "type": word, "metavar": "NAME", "default": [], "help": "names for words "
@@ -125,8 +128,24 @@ def announce_config(path: Path) -> None:
 
 
 def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path:
-    """The config of a checkpoint: the one given, else the one beside it, else the published model's."""
-    return Path(config or config_beside(ckpt_path) or PUBLISHED_CONFIG)
+    """The config of a checkpoint: the one given, else the one beside it, else that of the published model whose text
+    encoder it has."""
+    return Path(config or config_beside(ckpt_path) or (
+        STABLE_DIFFUSION_CONFIG if has_clip(ckpt_path) else PUBLISHED_CONFIG))
+
+
+def has_clip(ckpt_path: str | Path) -> bool:
+    """Whether a checkpoint holds Stable Diffusion's text encoder, by its names; not if it cannot be read."""
+    try:
+        state = os.stat(ckpt_path)
+        return _has_clip(str(ckpt_path), state.st_mtime_ns, state.st_size)
+    except (UserError, OSError, ValueError):
+        return False
+
+
+@functools.lru_cache(8)
+def _has_clip(path: str, *state: int) -> bool:
+    return any(name.startswith("cond_stage_model.transformer.text_model.") for name in read_state_dict(path))
 
 
 def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
@@ -142,8 +161,10 @@ def model_config(ckpt_path: str | Path, config: str | Path | None = None, varian
 
 # Weights -------------------------------------------------------------------------------------------------------------
 
-# What wrappers put into names: DistributedDataParallel and torch.compile. No part of a model is called so.
-WRAPPERS = re.compile(r"(?<![^.])(?:module|_orig_mod)\.")
+# What else weights are called in checkpoints: with what wrappers put into names, DistributedDataParallel and
+# torch.compile, and as transformers called CLIP's at other times.
+OTHER_NAMES = ((r"(?<![^.])(?:module|_orig_mod)\.", ""),
+               (r"^(cond_stage_model\.transformer)\.(?=embeddings\.|encoder\.|final_layer_norm\.)", r"\1.text_model."))
 
 
 def read_state_dict(path: str | Path, model: torch.nn.Module | None = None) -> dict[str, torch.Tensor]:
@@ -165,8 +186,10 @@ def read_state_dict(path: str | Path, model: torch.nn.Module | None = None) -> d
         raise UserError(f"{path}: holds no weights (keys: {', '.join(map(shown, list(content)[:6])) or 'none'})")
     if not all(isinstance(name, str) for name in weights):
         raise UserError(f"{path}: holds weights whose names are no text; give a model's checkpoint")
+    for pattern, replacement in OTHER_NAMES:
+        weights = {re.sub(pattern, replacement, name): weight for name, weight in weights.items()}
     try:
-        return unpack_weights({WRAPPERS.sub("", name): weight for name, weight in weights.items()})
+        return unpack_weights(weights)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

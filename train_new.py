@@ -72,7 +72,7 @@ def get_parser() -> CommandParser:
     add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
-    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
     add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "

@@ -70,7 +70,8 @@ def export(ckpt: str, config_file: str | None, folder: Path) -> None:
     for name in [n for n in weights if n.startswith("model.")]:
         averaged = "model_ema." + name.removeprefix("model.").replace(".", "")
         weights[name] = weights.get(averaged, weights[name])
-    write_folder(folder, config["model"], weights, model.cond_stage_model.tknz_fn.tokenizer)
+    text_encoder = model.cond_stage_model
+    write_folder(folder, config["model"], weights, text_encoder.tknz_fn.tokenizer, text_encoder.max_seq_len)
     print(f"{folder}: written", file=sys.stderr)
 
 

@@ -269,7 +269,8 @@ def _bert_file(text: _Params) -> dict[str, Any]:
 
 def _clip_file(text: _Params) -> dict[str, Any]:
     return {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", **CLIP, "hidden_size": text["n_embed"],
-            "projection_dim": text["n_embed"], "num_hidden_layers": text["n_layer"],
+            "projection_dim": text["n_embed"], "bos_token_id": text["vocab_size"] - 2,
+            "eos_token_id": text["vocab_size"] - 1, "num_hidden_layers": text["n_layer"],
             "num_attention_heads": text["n_head"], "intermediate_size": text["n_hidden"],
             "hidden_act": text["hidden_act"], "vocab_size": text["vocab_size"],
             "max_position_embeddings": text["max_length"]}

@@ -127,11 +127,12 @@ def _shaped(weight: torch.Tensor, expected: torch.Tensor | None) -> torch.Tensor
 # Writing -------------------------------------------------------------------------------------------------------------
 
 def write_folder(folder: str | Path, model: Mapping[str, Any], weights: Mapping[str, torch.Tensor],
-                 tokenizer: Any) -> None:
+                 tokenizer: Any, length: int) -> None:
     """Write a model as a folder of diffusers, whole or not at all.
 
-    `model` is its config, `weights` are those of its state dict, `tokenizer` is one of `transformers`. Raises UserError
-    where the folder is there and not empty, and for a model that diffusers has no classes for.
+    `model` is its config, `weights` are those of its state dict, `tokenizer` is one of `transformers`, for prompts of
+    `length` tokens. Raises UserError where the folder is there and not empty, and for a model that diffusers has no
+    classes for.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -145,8 +146,7 @@ def write_folder(folder: str | Path, model: Mapping[str, Any], weights: Mapping[
         for place, content in files.items():
             name = {"": MODEL_INDEX, "scheduler": SCHEDULER_CONFIG}.get(place, "config.json")
             write_bytes(temporary / place / name, (json.dumps(content, indent=2) + "\n").encode())
-        tokenizer.save_pretrained(temporary / "tokenizer")
-        tokenizer.backend_tokenizer.model.save(str(temporary / "tokenizer"))  # what other versions of it read
+        _write_tokenizer(temporary / "tokenizer", tokenizer, length)
         theirs = folder_names(weights)
         for part, place in places.items():
             stem = STEMS[1] if part == "text" else STEMS[0]
@@ -162,6 +162,13 @@ def write_folder(folder: str | Path, model: Mapping[str, Any], weights: Mapping[
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_tokenizer(folder: Path, tokenizer: Any, length: int) -> None:
+    tokenizer.save_pretrained(folder)
+    tokenizer.backend_tokenizer.model.save(str(folder))  # the vocabulary, which other versions of transformers read
+    config = read_json(folder / "tokenizer_config.json") | {"model_max_length": length}
+    write_bytes(folder / "tokenizer_config.json", (json.dumps(config, indent=2) + "\n").encode())
 
 
 def _write_weights(path: Path, weights: Mapping[str, torch.Tensor]) -> None:

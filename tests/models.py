@@ -37,6 +37,41 @@ def ldm_pipeline():
         tokenizer=BertTokenizer.from_pretrained(ROOT / "models/bert-base-uncased"), scheduler=DDIMScheduler(**NOISE))
 
 
+def clip_tokenizer():
+    """A tokenizer of CLIP's class that has the letters, and four words."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPTokenizer
+
+    letters = sorted(ByteLevel.alphabet())
+    merges, pieces = [], []
+    for word in ("photo", "a cat", "of", "sculpture"):
+        for part in word.split():
+            done = part[:1] if len(part) > 1 else part
+            for letter in [*part[1:-1], part[-1] + "</w>"] if len(part) > 1 else []:
+                if (done, letter) not in merges:
+                    merges.append((done, letter))
+                done += letter
+                pieces.append(done)
+    names = [*letters, *(letter + "</w>" for letter in letters), *dict.fromkeys(pieces), "<|startoftext|>",
+             "<|endoftext|>"]
+    return CLIPTokenizer(vocab={name: i for i, name in enumerate(names)}, merges=merges, model_max_length=77)
+
+
+def stable_diffusion_pipeline():
+    """diffusers' pipeline of Stable Diffusion 1.x."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = clip_tokenizer()
+    clip = CLIPTextModel(CLIPTextConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                                        num_attention_heads=4, vocab_size=len(tokenizer), projection_dim=32,
+                                        bos_token_id=len(tokenizer) - 2, eos_token_id=len(tokenizer) - 1))
+    return StableDiffusionPipeline(
+        vae=lively(AutoencoderKL(**AUTOENCODER)), text_encoder=lively(clip), unet=lively(UNet2DConditionModel(**UNET)),
+        tokenizer=tokenizer, scheduler=DDIMScheduler(**NOISE), safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False)
+
+
 def as_in_2022(folder: Path) -> None:
     """Rewrite a folder as the first versions of diffusers did: pickles, and other names in the autoencoder."""
     import safetensors.torch
