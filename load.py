@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "STABLE_DIFFUSION_CONFIG", "VARIANTS",
-    "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
-    "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
+    "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside",
+    "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
     "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
     "read_state_dict", "read_weights", "resolve_folder", "trust_targets",
 ]
@@ -69,10 +69,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # Flags and configs ---------------------------------------------------------------------------------------------------
 
 MODEL_FLAGS: dict[str, dict[str, Any]] = {
-    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint, or folder of "
-                    "diffusers"},
-    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else that "
-                 "of Stable Diffusion 1.x or of the published 1.45 B model, whichever the checkpoint is"},
+    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's "
+                    "checkpoint, or folder of diffusers"},
+    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else "
+                 "that of Stable Diffusion 1.x or of the published 1.45 B model, whichever the checkpoint is"},
     "--embedding_path": {"nargs": "+", "metavar": "FILE", "help": "learned words: files such as embeddings.pt, .bin or "
                          ".safetensors, each word by its own name; the only word is * too"},
     "--placeholder_string": {"nargs": "+", "type": word, "metavar": "NAME", "default": [], "help": "names for words "

@@ -1,4 +1,5 @@
-"""The text encoder of Stable Diffusion 1.x: CLIP's byte-pair tokens and its text transformer, both of `transformers`."""
+"""The text encoder of Stable Diffusion 1.x: CLIP's byte-pair tokens and its text transformer, as `transformers` has
+them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from ldm.pretrained import from_pretrained
 from ldm.schema import Depth, Trimmed, Width
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel
+    from typing_extensions import Self
 
     from ldm.modules.x_transformer import Inject
 
@@ -38,6 +39,13 @@ class WordEmbedding(nn.Embedding):
 
     _inject: Inject | None = None
 
+    @classmethod
+    def of(cls, table: nn.Embedding) -> Self:
+        """The same table, its weight shared."""
+        made = cls(1, 1, device="meta")
+        made.num_embeddings, made.embedding_dim, made.weight = *table.weight.shape, table.weight
+        return made
+
     @contextmanager
     def injecting(self, inject: Inject | None) -> Iterator[None]:
         """Within it the embeddings are as `inject` changes them."""
@@ -52,6 +60,38 @@ class WordEmbedding(nn.Embedding):
         if self._inject is None:
             return super().forward(input)
         return self._inject(input, super().forward(input.clamp(max=self.num_embeddings - 1)))
+
+
+class TextTransformer(nn.Module):
+    """CLIP's text transformer, learned words let in: token ids [B, N] -> features [B, N, width].
+
+    Where `transformers` wraps it in another module, this is what is in there, so that the names below `text_model` are
+    the same in all its versions.
+    """
+
+    text_model: Any
+
+    def __init__(self, **sizes: Any):
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        super().__init__()
+        model = CLIPTextModel(CLIPTextConfig(**sizes))
+        self.text_model = getattr(model, "text_model", model)
+        embeddings = self.text_model.embeddings
+        embeddings.token_embedding = WordEmbedding.of(embeddings.token_embedding)
+        # made here, for a model without weights too
+        positions = torch.arange(sizes["max_position_embeddings"], device="cpu")[None]
+        embeddings.register_buffer("position_ids", positions, persistent=False)
+
+    @property
+    def token_embedding(self) -> WordEmbedding:
+        """The table of token embeddings."""
+        return self.text_model.embeddings.token_embedding
+
+    def forward(self, tokens: torch.Tensor, inject: Inject | None = None) -> torch.Tensor:
+        """Features after the last norm; inject as `ldm.modules.x_transformer.embed_tokens` has it."""
+        with self.token_embedding.injecting(inject):
+            return self.text_model(input_ids=tokens).last_hidden_state
 
 
 class FrozenCLIPEmbedder(TextEncoder):
@@ -76,8 +116,7 @@ class FrozenCLIPEmbedder(TextEncoder):
         if n_embed % n_head:
             raise ValueError(f"n_embed={n_embed}: must be a multiple of n_head, {n_head}")
         self.tokenizer_name, self.max_seq_len = version, max_length
-        self.transformer = nn.Module()
-        self.transformer.text_model = _text_model(
+        self.transformer = TextTransformer(
             vocab_size=vocab_size, bos_token_id=vocab_size - 2, eos_token_id=vocab_size - 1, hidden_size=n_embed,
             intermediate_size=n_hidden, num_hidden_layers=n_layer, num_attention_heads=n_head,
             max_position_embeddings=max_length, hidden_act=hidden_act)
@@ -93,23 +132,8 @@ class FrozenCLIPEmbedder(TextEncoder):
     @property
     def token_embeddings(self) -> WordEmbedding:
         """The transformer's."""
-        return self.transformer.text_model.embeddings.token_embedding
+        return self.transformer.token_embedding
 
     def features(self, tokens: torch.Tensor, inject: Inject | None = None) -> torch.Tensor:
         """Token ids [B, N] -> features [B, N, n_embed]."""
-        with self.token_embeddings.injecting(inject):
-            return self.transformer.text_model(input_ids=tokens).last_hidden_state
-
-
-def _text_model(**sizes: Any) -> CLIPTextModel:
-    """CLIP's text transformer, learned words let in; where `transformers` wraps it in another module, what is in there,
-    so that the names below it are the same in all versions."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    model = CLIPTextModel(CLIPTextConfig(**sizes))
-    text_model = getattr(model, "text_model", model)
-    table = text_model.embeddings.token_embedding
-    text_model.embeddings.token_embedding = WordEmbedding(*table.weight.shape, _weight=table.weight)
-    positions = torch.arange(sizes["max_position_embeddings"], device="cpu")[None]  # also for a model without weights
-    text_model.embeddings.register_buffer("position_ids", positions, persistent=False)
-    return text_model
+        return self.transformer(tokens, inject)

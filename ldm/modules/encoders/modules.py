@@ -1,4 +1,5 @@
-"""The text encoders that configs name; that of latent diffusion: BERT's word pieces and a transformer that turns prompts into features."""
+"""The text encoders that configs name. The one of latent diffusion: BERT's word pieces and a transformer that turns
+prompts into features."""
 
 from __future__ import annotations
 
