@@ -21,7 +21,7 @@ from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_co
 from ldm.errors import UserError
 from ldm.files import file_identity, output_folder
 from ldm.parameters import CHUNK, write_parameters
-from ldm.util import ROOT, quoted, resolve_file
+from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
@@ -69,11 +69,6 @@ def slug(text: str, letters: int = 60, size: int = 96) -> str:
     """A prompt as a part of a file name: letters, digits and dashes, cut after so many letters and bytes of UTF-8."""
     words = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFKC", text.replace("*", "word"))).strip("-_").lower()
     return words[:letters].encode()[:size].decode(errors="ignore").rstrip("-") or "empty"
-
-
-def version() -> str:
-    """The project's version."""
-    return re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
 
 
 def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model: LatentDiffusion) -> dict[str, Any]:
