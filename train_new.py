@@ -42,6 +42,7 @@ from load import (
     get_obj_from_str,
     instantiate_from_config,
     load_config,
+    load_model_config,
     load_model_from_config,
     merge_configs,
 )
@@ -77,7 +78,7 @@ def get_parser() -> CommandParser:
     add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
-    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
     add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
         "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
@@ -185,7 +186,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         announce_config(beside)
-        config = merge_configs(load_config(beside), config)
+        config = merge_configs(load_model_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
