@@ -68,7 +68,7 @@ def parse_prompt(prompt: str, placeholders: Iterable[str] = ()) -> Prompt:
         if sign["open"]:
             opened[sign["open"]].append(len(pieces))
             if len(opened[sign["open"]]) > MAX_DEPTH:
-                raise UserError(f"the prompt {quoted(prompt)} has more than {MAX_DEPTH} brackets in each other; {_TEXT}")
+                raise UserError(f"the prompt {quoted(prompt)} has more than {MAX_DEPTH} nested brackets; {_TEXT}")
         elif sign["number"] and opened["("]:
             close("(", 0, _weight(sign["number"], prompt))
         elif sign["close"] and opened[bracket := "(" if sign["close"] == ")" else "["]:

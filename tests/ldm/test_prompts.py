@@ -67,7 +67,7 @@ def test_a_learned_word_may_have_brackets_in_its_name():
 
 @pytest.mark.parametrize("prompt, words", [
     ("(red:nan)", "nan"), ("(red:1e9)", "1e9"), ("(red:-1)", "-1"), ("(red:inf)", "inf"), ("(red:10.01)", "10.01"),
-    ("((red:10):10)", "weight 100"), ("(" * 30 + "red", "17.4"), ("(" * (MAX_DEPTH + 1) + "red", "in each other"),
+    ("((red:10):10)", "weight 100"), ("(" * 30 + "red", "17.4"), ("(" * (MAX_DEPTH + 1) + "red", "nested brackets"),
 ])
 def test_a_weight_out_of_range_is_refused(prompt, words):
     with pytest.raises(UserError, match=words):
@@ -121,7 +121,7 @@ def test_lines_left_out_are_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("data, words", [
-    (b"", "holds no prompts"), (b"\n# a\n", "holds no prompts"), ("a cat".encode("utf-16"), "line 1 is not valid UTF-8"),
+    (b"", "holds no prompts"), (b"\n# a\n", "holds no prompts"), ("a b".encode("utf-16"), "line 1 is not valid UTF-8"),
     ("a\n사과".encode("cp949"), "line 2 is not valid UTF-8"), (b"a\nb\0c", "line 2 holds a character of code 0"),
     (b"a" * (MAX_FILE + 1), "larger than"),
 ])
