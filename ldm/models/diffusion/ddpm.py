@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from ldm.generate import latent_shape, sample_prompt
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
+from ldm.prompts import Prompt, escape_prompt
 from ldm.schema import Builds, Count, Guidance, Natural, Positive, Range, Share, Weight, Width
 from ldm.util import instantiate_from_config
 
@@ -53,6 +54,18 @@ def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
     return snr.clamp(low, high) / snr
+
+
+def weigh(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Features [N, D] of a prompt, each token's times its weight [N], at the magnitude and the mean of before.
+
+    AUTOMATIC1111's web UI multiplies all by the mean of before over that of after. Behind a LayerNorm the mean is next
+    to nothing, and that ratio any number, of either sign. This one is of mean magnitudes: the same where all features
+    have one sign, and never out of the range of 1 / weights. What then is left of the mean's change is added.
+    """
+    weighted = features * weights[:, None]
+    weighted = weighted * (features.abs().mean() / weighted.abs().mean())
+    return weighted + (features.mean() - weighted.mean())
 
 
 class DiffusionWrapper(nn.Module):
@@ -252,9 +265,16 @@ class LatentDiffusion(DDPM):
 
     # Text ------------------------------------------------------------------------------------------------------------
 
-    def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
-        """Features [B, N, D] of prompts, learned words in place."""
-        return self.cond_stage_model.encode(c, embedding_manager=self.embedding_manager)
+    def get_learned_conditioning(self, c: Sequence[str | Prompt]) -> torch.Tensor:
+        """Features [B, N, D] of prompts, learned words in place. A text is read letter for letter; a Prompt
+        (ldm.prompts.parse_prompt) may have words whose features it weighs."""
+        features = self.cond_stage_model.encode([p if isinstance(p, str) else p.text for p in c],
+                                                embedding_manager=self.embedding_manager)
+        weights = {i: self.cond_stage_model.token_weights(p, self.embedding_manager) for i, p in enumerate(c)
+                   if isinstance(p, Prompt) and p.weighted}
+        if not weights:
+            return features
+        return torch.stack([weigh(f, weights[i].to(f)) if i in weights else f for i, f in enumerate(features)])
 
     # Pictures --------------------------------------------------------------------------------------------------------
 
@@ -329,7 +349,8 @@ class LatentDiffusion(DDPM):
         log = {"inputs": images, "reconstruction": self.decode_first_stage(
             self.scale_factor * self.encode_first_stage(images).mode())}
         if sample:
-            prompts, seeds = list(batch[self.cond_stage_key][:N]), [self.seed + i for i in range(len(images))]
+            prompts = [escape_prompt(caption) for caption in batch[self.cond_stage_key][:N]]
+            seeds = [self.seed + i for i in range(len(images))]
             shape = latent_shape(self, *images.shape[2:])
             for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
                 log[name] = sample_prompt(self, prompts, seeds, "dpm_solver", ddim_steps, scale, shape=shape)
