@@ -12,14 +12,14 @@ from torch import nn
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.modules.diffusionmodules.util import zero_module
-from ldm.modules.embedding_manager import EmbeddingManager
+from ldm.modules.embedding_manager import EmbeddingManager, Layout
 from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
 from ldm.schema import Range, Rate, Weight
 from ldm.serialization import check_weights
 
 if TYPE_CHECKING:
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 MAX_LAYERS = 64  # of what an adapter's file asks for
 
@@ -69,7 +69,7 @@ class PostBERTManager(EmbeddingManager):
 
     def __init__(
         self,
-        embedder: BERTEmbedder,
+        embedder: TextEncoder,
         bottleneck: Bottleneck = 64,  # width of the adapter; 0: none
         n_layer: Layers = 1,          # transformer layers behind it
         everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
@@ -81,11 +81,11 @@ class PostBERTManager(EmbeddingManager):
     def reset_parameters(self) -> None:
         """Start the vectors as EmbeddingManager does, and the layers as the identity."""
         super().reset_parameters()
-        self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.transformer.token_emb.weight.device)
+        self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.token_embeddings.weight.device)
 
-    def refine(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Features [B, N, dim] of prompts of tokens [B, N] -> features, by default with the learned layers' output at
-        the learned words and nothing else changed: prompts without them stay what they are, bit for bit.
+    def refine(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Features [B, N, dim] of prompts -> features, by default with the learned layers' output at the learned words
+        and nothing else changed: prompts without them stay what they are, bit for bit.
 
         There the output is turned, not stretched: it keeps the length that the text encoder gave. Free to grow it
         becomes two to three times as long as any word's, and drowns the rest of the prompt.
@@ -94,7 +94,7 @@ class PostBERTManager(EmbeddingManager):
         if self.everywhere:
             return refined
         refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
-        return torch.where(self.learned_positions(tokens).to(features.device)[..., None], refined, features)
+        return torch.where(layout.learned.to(features.device)[..., None], refined, features)
 
     def companions(self) -> dict[str, Any]:
         """The weights of the layers, and whether they change all tokens: what `load_companions` takes."""
@@ -123,7 +123,7 @@ class PostBERTManager(EmbeddingManager):
         self._sizes, self.everywhere = sizes, everywhere
         post_bert = PostBERT(self.dim, **sizes)
         post_bert.load_state_dict(state)
-        self.post_bert = post_bert.to(self.embedder.transformer.token_emb.weight.device)
+        self.post_bert = post_bert.to(self.embedder.token_embeddings.weight.device)
 
 
 class PostBERTDiffusion(LatentDiffusion):
@@ -156,10 +156,11 @@ class PostBERTDiffusion(LatentDiffusion):
     def ordinary_prompts(self, c: list[str]) -> torch.Tensor:
         """Token ids [len(c) + 1, N]: the prompts with words drawn from the vocabulary in place of the learned ones, and
         the empty prompt."""
-        tokens, manager = self.cond_stage_model.tknz_fn([*c, ""]), self.embedding_manager
-        learned = torch.isin(tokens, torch.stack(list(manager.string_to_token_dict.values())))
-        special = torch.tensor(self.cond_stage_model.tknz_fn.tokenizer.all_special_ids)
-        ordinary = torch.arange(self.cond_stage_model.transformer.token_emb.num_embeddings)
+        encoder, placeholders = self.cond_stage_model, self.embedding_manager.placeholder_ids()
+        tokens = encoder.tknz_fn([*c, ""], placeholders)
+        learned = torch.isin(tokens, torch.stack(list(placeholders.values())))
+        special = torch.tensor(list(encoder.tknz_fn.special_ids))
+        ordinary = torch.arange(encoder.token_embeddings.num_embeddings)
         ordinary = ordinary[~torch.isin(ordinary, special)]
         tokens[learned] = ordinary[torch.randint(len(ordinary), (int(learned.sum()),))]
         return tokens
@@ -167,7 +168,7 @@ class PostBERTDiffusion(LatentDiffusion):
     def preservation_loss(self, c: list[str]) -> torch.Tensor:
         """Mean squared change of the features of prompts like c, but without learned words: []."""
         with torch.no_grad():
-            before = self.cond_stage_model.transformer(self.ordinary_prompts(c).to(self.device))
+            before = self.cond_stage_model.features(self.ordinary_prompts(c).to(self.device))
         return (self.embedding_manager.post_bert(before) - before).square().mean()
 
     def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

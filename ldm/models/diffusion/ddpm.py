@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from ldm.modules.attention import CachedContext
     from ldm.modules.diffusionmodules.openaimodel import UNetModel
     from ldm.modules.embedding_manager import EmbeddingManager
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 
 # Kinds of the parameters below, as a config is checked for them.
 Network = Annotated[Mapping[str, Any], Builds("ldm.modules.diffusionmodules.openaimodel.UNetModel")]
 FirstStage = Annotated[Mapping[str, Any], Builds("ldm.models.autoencoder.AutoencoderKL")]
-CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.modules.BERTEmbedder")]
+CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.text_encoder.TextEncoder")]
 Words = Annotated[Mapping[str, Any], Builds("ldm.modules.embedding_manager.EmbeddingManager")]
 Timesteps = Annotated[int, Range(1, 100_000)]
 Noise = Annotated[float, Range(0, 1, above=True)]
@@ -215,7 +215,7 @@ class LatentDiffusion(DDPM):
     """
 
     first_stage_model: AutoencoderKL
-    cond_stage_model: BERTEmbedder
+    cond_stage_model: TextEncoder
     embedding_manager: EmbeddingManager
 
     def __init__(
