@@ -7,6 +7,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import argparse
 import hashlib
+import json
 import re
 import sys
 import unicodedata
@@ -22,7 +23,7 @@ from ldm.files import file_identity, next_number, output_folder
 from ldm.parameters import CHUNK, write_parameters
 from ldm.processes import agree, processes
 from ldm.prompts import parse_prompt, read_prompts
-from ldm.util import ROOT, quoted, resolve_file
+from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
@@ -84,11 +85,6 @@ def slug(text: str, letters: int = 60, size: int = 96) -> str:
     return words[:letters].encode()[:size].decode(errors="ignore").rstrip("-") or "empty"
 
 
-def version() -> str:
-    """The project's version."""
-    return re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
-
-
 def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model: LatentDiffusion) -> dict[str, Any]:
     """All that a picture is made with, but for its prompt and its seed; files with a hash of their content."""
     f = model.first_stage_model.downsampling
@@ -100,9 +96,11 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
         "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
         "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }
-    if opt.embedding_path:
-        settings["Embedding"] = opt.embedding_path
-        settings["Embedding hash"] = digest(Path(opt.embedding_path).read_bytes())
+    for n, path in enumerate(opt.embedding_path or [], 1):
+        name = f"Embedding {n}" if n > 1 else "Embedding"
+        settings |= {name: path, f"{name} hash": digest(Path(path).read_bytes())}
+    if opt.placeholder_string:
+        settings["Placeholder strings"] = json.dumps(opt.placeholder_string, ensure_ascii=False)
     if aligner := getattr(model.cond_stage_model, "aligner_file", None):
         settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
     return settings | {"Version": version()}
@@ -164,7 +162,9 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
 
     opt.gpus = own_gpu() if opt.gpus is None else opt.gpus
     model = load_model(opt)
-    warn_about_prompts(model, [task.prompt for task in tasks], opt.negative_prompt, bool(opt.embedding_path))
+    words = model.embedding_manager.placeholder_ids()
+    *texts, negative = (parse_prompt(p, words).text for p in (*(task.prompt for task in tasks), opt.negative_prompt))
+    model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
     if opt.negative_prompt and opt.scale == 1:
         print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
@@ -185,20 +185,6 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
         sheet = to_image(grid(torch.cat(pictures), opt.n_samples))
         grid_file = save_numbered(sheet, outdir, 4, slug(prompt), grid_number)
         print(f"{grid_file}: {opt.n_iter * opt.n_samples} pictures of {quoted(prompt)}", file=sys.stderr)
-
-
-def warn_about_prompts(model: LatentDiffusion, prompts: list[str], negative_prompt: str, learned: bool) -> None:
-    """Say on stderr what prompts have that is not read as it may be meant; learned tells whether there are learned
-    words. Raises UserError for a weight out of range."""
-    manager = model.embedding_manager
-    *texts, negative = (parse_prompt(p, manager.string_to_token_dict).text for p in (*prompts, negative_prompt))
-    if learned and manager.placeholders_in(negative):  # then prompts need no word
-        for text in dict.fromkeys([*texts, negative]):
-            manager.embedder.warn_if_unreadable(text, manager.string_to_token_dict)
-    else:
-        manager.warn_about(texts if learned else [*texts, negative], learned)
-        if learned:
-            manager.embedder.warn_if_unreadable(negative, manager.string_to_token_dict)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_table, run_command
 from ldm.util import quoted
-from load import add_model_flags, check_files, load_model
+from load import add_model_flags, check_files, load_model, load_words
 
 if TYPE_CHECKING:
     import torch
@@ -71,15 +71,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 def features_without(encoder, manager, starts: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
     """Features [B, N, D] of the prompts of token ids [B, N] as they were before anything was learned: as many vectors
-    at each placeholder, from {placeholder: [n, dim]} or its own token's, which for an added one is that of the
-    unknown."""
+    at each placeholder, from {placeholder: [n, dim]}, else its own token's; an added token's, the first start's."""
     from ldm.modules.embedding_manager import WordDict, initial_vectors
 
-    learned, own, unknown = manager.string_to_param_dict, encoder.token_embeddings.weight, encoder.tknz_fn.unknown_id
-    own_ids = {p: i if (i := int(token)) < len(own) else unknown for p, token in manager.string_to_token_dict.items()}
+    learned, table = manager.string_to_param_dict, encoder.token_embeddings.weight
+    start = next(iter(starts.values()), table[encoder.tknz_fn.unknown_id][None])
+    own = {p: table[int(i)][None] if int(i) < len(table) else start for p, i in manager.string_to_token_dict.items()}
     try:
         manager.string_to_param_dict = WordDict({
-            p: initial_vectors(starts.get(p, own[own_ids[p]][None]), len(vectors)) for p, vectors in learned.items()})
+            p: initial_vectors(starts.get(p, own[p]), len(vectors)) for p, vectors in learned.items()})
         return encoder.features(tokens, manager)
     finally:
         manager.string_to_param_dict = learned
@@ -91,7 +91,10 @@ def look(opt, model) -> None:
     token_embeddings = encoder.token_embeddings.weight
     starts = dict(manager.initial_embeddings)
     words = dict(zip(manager.placeholder_strings, manager.initializer_words, strict=False))
-    manager.load(opt.embedding)
+    load_words(model, opt.embedding)
+    starts |= {p: known.start.to(token_embeddings) for p, known in manager.provenance.items()
+               if known.start is not None}
+    words |= {p: known.init_word for p, known in manager.provenance.items() if known.init_word}
 
     lengths = token_embeddings.norm(dim=1)
     print(f"the vocabulary's {len(lengths):,} vectors are {lengths.mean():.3f} long on average "
@@ -110,7 +113,9 @@ def look(opt, model) -> None:
         moved = (after - before).norm(dim=1) / before.norm(dim=1)
         pieces = encoder.tknz_fn.pieces(tokens[0].tolist(), manager.placeholder_ids())
         length = max([p for p, i in enumerate(tokens[0].tolist()) if i != encoder.tknz_fn.pad_id] + list(entries)) + 1
-        instead = ", ".join(f"{words.get(p, p)!r} in place of {p}" for p in manager.string_to_param_dict)
+        default = next(iter(words.values()), encoder.tknz_fn.pieces([encoder.tknz_fn.unknown_id])[0])
+        instead = ", ".join(f"{words.get(p, p if int(i) < len(lengths) else default)!r} in place of {p}"
+                            for p, i in manager.string_to_token_dict.items())
         print(f"\n{quoted(opt.prompt)}: {len(entries)} vectors go in; against the same prompt with {instead} the "
               f"features move by {float((after - before).norm() / before.norm()):.3f} of their length")
         print_table(("position", "token", "learned vector there", "features move by"), [

@@ -72,7 +72,7 @@ def sample_prompt(
     """
     n = len(seeds)
     prompts = [prompt] if isinstance(prompt, str) else prompt
-    read = [parse_prompt(p, model.embedding_manager.string_to_token_dict) for p in (*prompts, negative_prompt)]
+    read = [parse_prompt(p, model.embedding_manager.placeholder_ids()) for p in (*prompts, negative_prompt)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     dtype = PRECISIONS[precision]
     autocast = nullcontext() if dtype == torch.float32 else torch.autocast(model.device.type, dtype)

@@ -9,6 +9,7 @@ import torch
 
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
+from ldm.provenance import kept_start
 
 PREFIX = "model."  # of the model's names in Lightning's module; files have the names without it
 
@@ -102,6 +103,7 @@ class TextualInversion(pl.LightningModule):
         learned = {PREFIX + n for n in self.learned()}
         checkpoint["state_dict"] = {n.removeprefix(PREFIX): v for n, v in checkpoint["state_dict"].items()
                                     if n in learned}
+        checkpoint["start"] = kept_start(self.model.embedding_manager)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the names of a file the prefix that they have here, and let the config of today count: its rates, and

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ldm.errors import UserError
 from ldm.filetypes import shown
 
+STAR = "*"  # what everybody writes for a word, and so what the only word is called too, whatever its own name
 MAX_PLACEHOLDER = 200  # letters of a name
 
 # Letters of the alphabets that write words apart: among them a name of letters does not begin or end.
@@ -81,3 +85,56 @@ def split_prompt(prompt: str, placeholders: Iterable[str], ignore_case: bool = F
         end = match.end()
     if end < len(prompt) or not prompt:
         yield Part(prompt[end:], None)
+
+
+# Names for the words of files ----------------------------------------------------------------------------------------
+
+# Files whose names say nothing about their word; their folder's does.
+_ANY_FILE = re.compile(r"(embeddings?|learned_embeds)([_-](gs|steps)-\d+|_best|_final)?", re.IGNORECASE)
+_TIME = re.compile(r".*\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d_(?=.)")  # in the name of a run folder: pictures, then when
+
+
+def name_of_file(path: str | Path) -> str:
+    """What a word without a name is called: its file's name, or its run's where all runs have files of that name, in
+    angle brackets."""
+    path = Path(os.path.abspath(path))
+    name = path.stem
+    if _ANY_FILE.fullmatch(name):
+        folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+        name = _TIME.sub("", folder.name) or name
+    name = "-".join(re.sub(r"[^\w.+-]+", " ", name).split())
+    return f"<{name[:60] or 'word'}>"
+
+
+def call_words(found: Sequence[tuple[str | Path, str | None]], names: Sequence[str] = ()) -> list[str]:
+    """What the words of files, (file, own name) each, are called in prompts: each by its own name, a word without one
+    by the next of `names`, else by its file's.
+
+    A name that an earlier word has is none. `names` beyond that are for a word called *, and as many names as words are
+    for all of them. Raises UserError for more names than that, or for one that is taken.
+    """
+    called: list[str | None] = []
+    for _, own in found:
+        called.append(None if own is None or same_name(own) in map(same_name, filter(None, called)) else own)
+    nameless = [i for i, name in enumerate(called) if name is None]
+    if len(names) > len(nameless):
+        nameless = [i for i, name in enumerate(called) if name in (None, STAR)]
+    if len(names) > len(nameless):
+        if len(names) != len(found):
+            raise UserError(f"--placeholder_string: {len(names)} names for {len(found)} words, {len(nameless)} of them "
+                            f"without a name of their own; give {f'{len(nameless)} or ' * bool(nameless)}{len(found)}")
+        nameless = list(range(len(found)))
+    for i in nameless:
+        called[i] = None
+    for i, name in itertools.zip_longest(nameless, names):
+        taken = {same_name(other) for other in called if other is not None}
+        if name is None:
+            name = base = name_of_file(found[i][0])
+            for n in itertools.count(2):
+                if same_name(name) not in taken:
+                    break
+                name = f"{base[:-1]}-{n}>"
+        elif same_name(name) in taken:
+            raise UserError(f"--placeholder_string {name}: another word has that name; take another")
+        called[i] = name
+    return [name for name in called if name is not None]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ldm.errors import UserError
 from ldm.filetypes import check_regular
+from ldm.placeholders import placeholder_pattern
 from ldm.util import quoted
 
 LEVEL = 1.1       # what a pair of round brackets multiplies by, and square ones divide by
@@ -52,8 +53,8 @@ def parse_prompt(prompt: str, placeholders: Iterable[str] = ()) -> Prompt:
     are brackets in the name of a learned word. Any other backslash is text. Raises UserError for a weight beyond 0 to
     MAX_WEIGHT, and for brackets beyond MAX_DEPTH.
     """
-    names = sorted((p for p in placeholders if re.search(r"[()\[\]\\]", p)), key=len, reverse=True)
-    signs = re.compile("|".join([*(f"(?:{re.escape(name)})" for name in names), _SIGNS]), re.IGNORECASE | re.ASCII)
+    names = sorted((name for name in placeholders if re.search(r"[()\[\]\\]", name)), key=len, reverse=True)
+    signs = re.compile("|".join([*map(placeholder_pattern, names), f"(?a:{_SIGNS})"]), re.IGNORECASE)
     pieces: list[tuple[str, int, float]] = []  # text, levels of brackets, product of the numbers
     opened: dict[str, list[int]] = {"(": [], "[": []}
 
