@@ -94,6 +94,9 @@ def look(opt, model) -> None:
     starts = dict(manager.initial_embeddings)
     words = dict(zip(manager.placeholder_strings, manager.initializer_words, strict=False))
     load_words(model, opt.embedding)
+    starts |= {p: known.start.to(token_embeddings) for p, known in manager.provenance.items()
+               if known.start is not None}
+    words |= {p: known.init_word for p, known in manager.provenance.items() if known.init_word}
 
     lengths = token_embeddings.norm(dim=1)
     print(f"the vocabulary's {len(lengths):,} vectors are {lengths.mean():.3f} long on average "

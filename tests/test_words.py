@@ -278,7 +278,7 @@ def test_several_words_in_one_run(tmp_path):
     """Each from its own init word; those that captions use are learned."""
     train(*flags(tmp_path, init_word=None), "-t", *EXACT, "lightning.trainer.max_steps=3",
           f"{WORDS}.placeholder_strings=['<bird>','S*']", f"{WORDS}.initializer_words=[bird,fruit]",
-          "data.params.train.params.templates=['a photo of a {} and a S*','two {}']")
+          "data.params.train.params.templates=['a photo of a {} and a S*']")
     words = read_embeddings(only_run(tmp_path) / "checkpoints/embeddings.pt")
     assert list(words) == ["<bird>", "S*"]
     model = load.load_model_from_config(load.model_config(EMOJI), EMOJI)

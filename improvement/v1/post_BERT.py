@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from torch import nn
 
+from ldm.embedding_files import Words
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.modules.diffusionmodules.util import zero_module
@@ -110,20 +111,19 @@ class PostBERTManager(EmbeddingManager):
         return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()},
                 "post_BERT_everywhere": self.everywhere}
 
-    def load_companions(self, words: Sequence[LoadedWord], contents: Mapping[str | Path, dict[str, Any]]) -> None:
+    def load_companions(self, loaded: Sequence[LoadedWord], files: Mapping[str | Path, Words]) -> None:
         """Take the adapter of a file, whatever its sizes, for the words of that file. Raises UserError where there is
         none, or more than one."""
-        adapted = [path for path, content in contents.items() if isinstance(content.get("post_BERT"), dict)
-                   and content["post_BERT"]]
+        adapted = [path for path, words in files.items() if isinstance(words.adapter.get("post_BERT"), dict)
+                   and words.adapter["post_BERT"]]
         if not adapted:
-            raise UserError(f"{next(iter(contents))}: a word without an adapter, learned with train_new.py; use it "
-                            "with txt2img.py, or learn one with train_new_v1.py")
+            raise UserError(f"{next(iter(files))}: a word without an adapter, learned with train_new.py; use it with "
+                            "txt2img.py, or learn one with train_new_v1.py")
         if len(adapted) > 1:
             raise UserError(f"{adapted[0]} and {adapted[1]} have an adapter each, behind one text encoder, where only "
                             "one has its place; give one of them, beside words that train_new.py learned")
-        path, content = adapted[0], contents[adapted[0]]
-        self._load_adapter(path, content)
-        self.adapted = None if len(contents) == 1 else {word.name for word in words if word.file == path}
+        self._load_adapter(adapted[0], files[adapted[0]].adapter)
+        self.adapted = None if len(files) == 1 else {word.name for word in loaded if word.file == adapted[0]}
 
     def _load_adapter(self, path: str | Path, content: dict[str, Any]) -> None:
         state = content["post_BERT"]
@@ -191,9 +191,10 @@ class PostBERTDiffusion(LatentDiffusion):
             before = self.cond_stage_model.features(self.ordinary_prompts(c).to(self.device))
         return (self.embedding_manager.post_bert(before) - before).square().mean()
 
-    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
+                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """As LatentDiffusion has it, plus the preservation term where the layers act everywhere."""
-        loss, parts = super().forward(x, c)
+        loss, parts = super().forward(x, c, **mask)
         if self.preservation_weight > 0 and self.embedding_manager.everywhere:
             stage = "train" if self.training else "val"
             parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))

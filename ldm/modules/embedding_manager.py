@@ -13,11 +13,11 @@ from urllib.parse import quote, unquote
 import torch
 from torch import nn
 
-from ldm.embedding_files import find_embeddings, own_name
+from ldm.embedding_files import Words, misfit, read_words, write_words
 from ldm.errors import UserError
 from ldm.placeholders import STAR, call_words, check_placeholder, same_name, split_prompt
+from ldm.provenance import Provenance, warn_of_another_model
 from ldm.schema import Depth, Trimmed
-from ldm.serialization import read_tensors, write_tensors
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -54,15 +54,6 @@ class WordDict(nn.ParameterDict):
     def word(name: str) -> str:
         """The placeholder whose vectors a state dict has under a name."""
         return unquote(name)
-
-
-def published_dict(vectors: Mapping[str, torch.Tensor]) -> nn.ParameterDict:
-    """The words as published files have them: a ParameterDict, with any names."""
-    words = nn.ParameterDict()
-    for placeholder, value in vectors.items():  # past what ParameterDict says about names
-        words._parameters[placeholder] = nn.Parameter(value)
-        words._keys[placeholder] = None
-    return words
 
 
 class LoadedWord(NamedTuple):
@@ -121,6 +112,7 @@ class EmbeddingManager(nn.Module):
         self.string_to_token_dict: dict[str, torch.Tensor] = {}
         self.string_to_param_dict: nn.ParameterDict = WordDict()
         self.initial_embeddings: dict[str, torch.Tensor] = {}
+        self.provenance: dict[str, Provenance] = {}  # of words that were loaded or are being learned
         self.reset_parameters()
 
     @property
@@ -154,7 +146,7 @@ class EmbeddingManager(nn.Module):
         """Start every placeholder from its init word as the text encoder knows it now, or from noise of its scale."""
         table = self.embedder.token_embeddings.weight.detach()
         self.string_to_token_dict, self.string_to_param_dict = {}, WordDict()
-        self.initial_embeddings = {}
+        self.initial_embeddings, self.provenance = {}, {}
         for i, placeholder in enumerate(self.placeholder_strings):
             if table.is_meta:  # the weights are still to come, and then this is called again
                 vectors = table.new_empty(self.max_vectors_per_token, self.dim)
@@ -272,54 +264,51 @@ class EmbeddingManager(nn.Module):
             raise UserError("embedding_reg_weight needs initializer_words: there is no start to stay near")
         return torch.stack(distances).mean()
 
-    def save(self, path: str | Path) -> None:
-        """Write the vectors: `.pt` in the published layout, `.safetensors` and `.bin` as {placeholder: [n, dim]}; what
-        goes with them has room in a `.pt` only."""
-        vectors = {p: self.active_vectors(p).detach().cpu().clone() for p in self.string_to_param_dict}
-        if Path(path).suffix in (".safetensors", ".bin"):
-            if self.companions():
-                raise UserError(f"{path}: an adapter goes with this word, and only a .pt file holds both")
-            write_tensors(path, vectors)
-            return
-        write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": published_dict(vectors),
-                             **self.companions()})
+    def save(self, path: str | Path, step: int | None = None) -> None:
+        """Write the words, in the format that goes with the file's suffix, with their provenance, at a step if one is
+        given. What goes with the vectors has room in a `.pt` only."""
+        vectors = {p: self.active_vectors(p).detach() for p in self.string_to_param_dict}
+        provenance = {p: self.provenance[p].at(step, len(v)) for p, v in vectors.items() if p in self.provenance}
+        write_words(path, Words(vectors, token_ids={p: int(i) for p, i in self.string_to_token_dict.items()},
+                                provenance=provenance, adapter=self.companions()))
 
     def companions(self) -> dict[str, Any]:
         """What a `.pt` file holds beside the vectors: nothing; a manager that learns more adds it here."""
         return {}
 
-    def load_companions(self, words: Sequence[LoadedWord], contents: Mapping[str | Path, dict[str, Any]]) -> None:
+    def load_companions(self, loaded: Sequence[LoadedWord], files: Mapping[str | Path, Words]) -> None:
         """Take from files what goes with their words. Raises UserError when they were learned in another way."""
-        for path, content in contents.items():
-            if "post_BERT" in content:
+        for path, words in files.items():
+            if "post_BERT" in words.adapter:
                 raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with "
                                 "txt2img_v1.py")
 
     def load(self, paths: str | Path | Sequence[str | Path], names: Sequence[str] = ()) -> list[LoadedWord]:
-        """Replace the vectors by those of files, in any of the layouts that `save` writes; which words these are, and
-        what they are called here (see `call_words`, which `names` are for).
+        """Replace the words by those of files, in any format that `ldm.embedding_files` knows. Returns which these are,
+        and what they are called here (see `call_words`, which `names` are for); says so on stderr when they were
+        learned through another text encoder.
 
         Raises UserError for a file without embeddings or with embeddings of another width.
         """
-        files = dict.fromkeys([paths] if isinstance(paths, str | Path) else paths)
-        contents = {path: read_tensors(path) for path in files}
-        found = [(path, key, vectors) for path, content in contents.items()
-                 for key, vectors in find_embeddings(path, content).items()]
-        for path, key, vectors in found:
-            if vectors.shape[1] != self.dim:
-                raise UserError(f"{path}: the embedding of {key!r} is {vectors.shape[1]} wide, the text encoder "
-                                f"{self.dim}; it was learned for another model")
-        names = call_words([(path, own_name(key)) for path, key, _ in found], names)
-        words = [LoadedWord(name, path, own_name(key), vectors)
-                 for name, (path, key, vectors) in zip(names, found, strict=True)]
-        for word in words:
+        files = {path: read_words(path) for path in dict.fromkeys([paths] if isinstance(paths, str | Path) else paths)}
+        found = [(path, own) for path, words in files.items() for own in words.own_names]
+        vectors = [v for words in files.values() for v in words.vectors.values()]
+        loaded = [LoadedWord(name, path, own, v) for name, (path, own), v in zip(
+            call_words(found, names), found, vectors, strict=True)]
+        for word in loaded:
+            if word.vectors.shape[1] != self.dim:
+                raise misfit(word.file, word.own or word.name, word.vectors.shape[1], self.dim)
             try:
                 self.token_for(word.name)
             except UserError as error:
                 raise UserError(f"{word.file}: {error}") from error
-        self.load_companions(words, contents)
-        self._take({word.name: word.vectors for word in words})
-        return words
+        self.load_companions(loaded, files)
+        for path, words in files.items():
+            warn_of_another_model(path, words.provenance, self.embedder)
+        self._take({word.name: word.vectors for word in loaded})
+        known = [words.provenance.get(name) for words in files.values() for name in words.vectors]
+        self.provenance = {word.name: p for word, p in zip(loaded, known, strict=True) if p is not None}
+        return loaded
 
     def _take(self, embeddings: Mapping[str, torch.Tensor]) -> None:
         """Let these be the words: {placeholder: vectors [n, dim]}."""
@@ -355,13 +344,14 @@ class EmbeddingManager(nn.Module):
                 print(f"warning: {STAR} in {quoted(prompt)} is none of the learned words, which are written "
                       f"{' '.join(words)}", file=sys.stderr)
 
-    def warn_about(self, prompts: list[str], learned: bool = True) -> None:
+    def warn_about(self, prompts: list[str], learned: bool = True, negative_prompt: str = "") -> None:
         """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
-        read, no learned word, or placeholders where nothing was learned."""
+        read, no learned word, neither in them nor in the negative prompt, or placeholders where nothing was learned."""
+        own, prompts = prompts, [*prompts, negative_prompt]
         for prompt in dict.fromkeys(prompts):
             self.embedder.warn_if_unreadable(prompt, self.placeholder_ids())
         if learned:
-            self.warn_if_absent(prompts)
+            self.warn_if_absent([] if self.placeholders_in(negative_prompt) else own)
             self._warn_of_stars(prompts)
             return
         words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))

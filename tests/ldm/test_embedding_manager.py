@@ -159,7 +159,7 @@ def test_other_layouts_are_read(tmp_path):
     assert read_embeddings(tmp_path / "flat.bin")["<thing>"].shape == (1, 16)
     torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": torch.ones(2, 16)}, "name": "thing",
                 "step": 100}, tmp_path / "web.pt")
-    assert read_embeddings(tmp_path / "web.pt")["*"].shape == (2, 16)
+    assert read_embeddings(tmp_path / "web.pt")["thing"].shape == (2, 16)
 
 
 def test_files_that_do_not_fit_are_refused(embedder, tmp_path):
