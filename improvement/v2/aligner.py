@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from improvement.v2.names import NameTokens
 from ldm.errors import UserError
 from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.modules.meta import without_weights
@@ -27,10 +27,6 @@ RENAMED = {
                    "outward": "output_projection", "sharpness": "logit_scale", "query": "copy_query",
                    "key": "copy_key"},
 }
-
-
-# (English name, the token ids before it; None: any that make it plural) -> the name's token ids
-NameIds = Callable[[str, list[int] | None], list[int]]
 
 
 @dataclass
@@ -201,7 +197,7 @@ class Aligner(nn.Module):
 
     def translate(self, source: SourceEncoding, token_embeddings: torch.Tensor,
                   placeholder_ids: Placeholders, eos_id: int, pad_id: int, beams: int = 1,
-                  name_ids: NameIds | None = None) -> torch.Tensor:
+                  name_ids: NameTokens | None = None) -> torch.Tensor:
         """Token ids [B, max_target_len], on the CPU, of the translation that `decode` finds: a copy becomes the token
         id of its placeholder or the token ids of its name, and pad_id follows eos_id."""
         V, N = len(token_embeddings), len(self.position_embeddings)
@@ -214,7 +210,7 @@ class Aligner(nn.Module):
                 elif placeholder := source.placeholders[row].get(token - V):
                     ids.append(int(placeholder_ids[placeholder]))
                 elif source.names and name_ids:
-                    ids += name_ids(source.names[row][token - V], ids)
+                    name_ids.put_behind(ids, source.names[row][token - V])
                 if token == eos_id:
                     break
             ids = ids[:N] if eos_id not in ids[N:] else [*ids[: N - 1], eos_id]
@@ -230,7 +226,8 @@ class Aligner(nn.Module):
 
 
 def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_ids: dict[str, torch.Tensor],
-                vocab_size: int, pad_id: int = 0, name_ids: NameIds | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+                vocab_size: int, pad_id: int = 0, name_ids: NameTokens | None = None
+                ) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels [B, N'] in the extended vocabulary for target token ids [B, N], and what precedes them in teacher forcing.
 
     The k-th token of a placeholder is a copy of its k-th occurrence in the source, IGNORE_INDEX where the source has
@@ -245,12 +242,14 @@ def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_id
             for k, position in enumerate(i for i, token in enumerate(ids[: len(labels)]) if token == int(token_id)):
                 labels[position] = vocab_size + sources[k] if k < len(sources) else IGNORE_INDEX
                 prefix[position] = labels[position] if k < len(sources) else ids[position]
-        for position, name in (source.names[row] if source.names and name_ids else {}).items():
-            for wanted in ((name_ids(name, [])), name_ids(name, None)) if name_ids else ():
+        for position, name in source.names[row].items() if source.names and name_ids else ():
+            for wanted in (name_ids(name, []), name_ids(name, None)):
                 places = range(len(labels) - len(wanted) + 1)
                 at = next((i for i in places if labels[i : i + len(wanted)] == wanted), -1)
                 if at >= 0:
                     labels[at : at + len(wanted)] = prefix[at : at + len(wanted)] = [vocab_size + position]
+                    if at and labels[at - 1] in name_ids.articles:  # which one it is is the name's business
+                        labels[at - 1] = prefix[at - 1] = name_ids.articles[0]
                     break
         rows.append(labels)
         before.append(prefix)

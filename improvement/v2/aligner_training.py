@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from improvement.v2.aligner import IGNORE_INDEX, Aligner, SourceEncoding, copy_labels
-from improvement.v2.pre_BERT import MultilingualEmbedder, NameTokens
+from improvement.v2.names import NameTokens
+from improvement.v2.pre_BERT import MultilingualEmbedder
 from improvement.v2.sentences import Pair
 from ldm.errors import UserError
 from ldm.modules.encoders.text_encoder import TextEncoder

@@ -13,9 +13,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ldm.data.emoji import COLOURS, NUMBERS, SIZES, plural, with_article
 from ldm.errors import UserError
+
+if TYPE_CHECKING:
+    from ldm.modules.encoders.text_encoder import PromptTokenizer
 
 FILE = "names.tsv"
 NEAR = 8  # letters between a word and what it is counted in
@@ -76,7 +80,11 @@ class Names:
         self.table: dict[str, list[Name]] = defaultdict(list)
         for name in self.names:
             self.table[name.word.lower()].append(name)
-        self.longest = max((len(word) for word in self.table), default=0)
+        lengths: dict[str, set[int]] = defaultdict(set)
+        for word in self.table:
+            lengths[word[:1]].add(len(word))
+        # of words, by their first letter
+        self.lengths = {first: sorted(rest, reverse=True) for first, rest in lengths.items()}
 
     @cached_property
     def alike(self) -> dict[str, set[str]]:
@@ -107,8 +115,9 @@ class Names:
             latin = is_latin(character)
             if latin and start and is_latin(lower[start - 1]):
                 continue
-            for end in range(min(len(lower), start + self.longest), start, -1):
-                if latin and end < len(lower) and is_latin(lower[end - 1]) and is_latin(lower[end]):
+            for end in (start + length for length in self.lengths.get(character, ())):
+                if end > len(lower) or (latin and end < len(lower) and is_latin(lower[end - 1])
+                                        and is_latin(lower[end])):
                     continue
                 word = lower[start:end]
                 if word in self.table and (english := self.meanings(word, lower, start, end)):
@@ -165,3 +174,27 @@ def read_names(file: Path) -> Names:
             return Names([Name(row["word"], row["counter"] or "", row["english"]) for row in reader if row["english"]])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not a readable table of names ({error})") from error
+
+
+class NameTokens:
+    """Token ids of English names for a text encoder: plural behind a number, and "an" before a vowel."""
+
+    def __init__(self, tokenizer: PromptTokenizer) -> None:
+        self.ids = functools.lru_cache(None)(lambda text: tokenizer.ids(text))
+        self.numbers = {i for word in NUMBERS for i in tokenizer.ids(word)}
+        self.between = {i for word in (*COLOURS, *SIZES) for i in tokenizer.ids(word)}
+        self.articles = tokenizer.ids("a an") if len(tokenizer.ids("a an")) == 2 else []
+
+    def __call__(self, name: str, before: list[int] | None) -> list[int]:
+        """The ids of a name behind token ids that end in a number and perhaps adjectives, or not; None is a number."""
+        while before and before[-1] in self.between:
+            before = before[:-1]
+        several = before is None or (bool(before) and before[-1] in self.numbers)
+        return self.ids(plural(name) if several else name)
+
+    def put_behind(self, ids: list[int], name: str) -> None:
+        """Put a name behind token ids; an article that it follows becomes the one for it."""
+        tokens = self(name, ids)
+        if ids and ids[-1] in self.articles:
+            ids[-1] = self.articles[with_article(name).startswith("an ")]
+        ids += tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import unicodedata
 import warnings
@@ -17,34 +16,16 @@ from transformers.utils import logging
 
 from improvement.v2 import names
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
-from improvement.v2.names import Names
-from ldm.data.emoji import COLOURS, NUMBERS, SIZES, plural
+from improvement.v2.names import Names, NameTokens
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
-from ldm.modules.encoders.text_encoder import Placeholders, PromptTokenizer
+from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.placeholders import split_prompt
 from ldm.pretrained import from_pretrained
 from ldm.schema import Trimmed
 from ldm.util import quoted, resolve_file, resolve_folder
 
 BEAMS = 4  # of the search for a prompt's translation
-
-
-class NameTokens:
-    """Token ids of English names, plural behind a number."""
-
-    def __init__(self, tokenizer: PromptTokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.numbers = {i for word in NUMBERS for i in tokenizer.ids(word)}
-        self.between = {i for word in (*COLOURS, *SIZES) for i in tokenizer.ids(word)}
-        self.ids = functools.lru_cache(None)(tokenizer.ids)
-
-    def __call__(self, name: str, before: list[int] | None) -> list[int]:
-        """The ids of a name behind token ids that end in a number and perhaps adjectives, or not; None is a number."""
-        while before and before[-1] in self.between:
-            before = before[:-1]
-        several = before is None or (bool(before) and before[-1] in self.numbers)
-        return self.ids(plural(name) if several else name)
 
 
 class Reading(NamedTuple):
@@ -113,46 +94,50 @@ class MultilingualEmbedder(nn.Module):
         Raises UserError for a prompt that itself has the mask token.
         """
         texts, found = self.substitute(prompts, placeholders, ignore_case)
-        for row in self.tokenizer(texts, verbose=False)["input_ids"]:
-            if len(row) > self.max_length:
-                warnings.warn(f"a prompt has {len(row)} tokens and {self.max_length} fit; cut: "
-                              f"{quoted(str(self.tokenizer.decode(row[self.max_length - 1 : -1])))}", stacklevel=2)
         ids, mask, _ = self.encode_texts(texts)
-        # not strict: a placeholder that was cut off has no mask token left
-        positions = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
-                     for row, names in zip(ids, found, strict=True)]
-        return ids, mask, positions
+        return ids, mask, self.positions(ids, found)
+
+    def positions(self, ids: torch.Tensor, found: list[list[str]]) -> list[dict[int, str]]:
+        """{position: placeholder} of token ids [B, M] and placeholders in order; one that was cut off has no mask token
+        left."""
+        return [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
+                for row, names in zip(ids, found, strict=True)]
 
     def encode_texts(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """Token ids [B, M], mask, bool [B, M], and where the tokens stand, [B, M, 2], if the tokenizer can tell."""
+        """Token ids [B, M], mask, bool [B, M], and where the tokens stand, [B, M, 2], if the tokenizer can tell. Warns
+        of texts that are cut."""
         batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt",
                                return_offsets_mapping=self.tokenizer.is_fast)
+        if batch["input_ids"].shape[1] >= self.max_length:
+            for row in self.tokenizer(texts, verbose=False)["input_ids"]:
+                if len(row) > self.max_length:
+                    warnings.warn(f"a prompt has {len(row)} tokens and {self.max_length} fit; cut: "
+                                  f"{quoted(str(self.tokenizer.decode(row[self.max_length - 1 : -1])))}", stacklevel=2)
         return batch["input_ids"], batch["attention_mask"].bool(), batch.get("offset_mapping")
 
-    def find_names(self, texts: list[str]) -> tuple[torch.Tensor, list[dict[int, str]]]:
-        """Token types [B, M] of names in texts, and {position: English name}: the longest first, as labels want them;
-        of a word that means several things, the second is at its second token, and so on."""
-        table = cast(Names, self.names)
-        ids, _, spans = self.encode_texts(texts)
-        types, rows = torch.zeros_like(ids), []
-        for row, text in enumerate(texts):
-            found: dict[int, tuple[str, int]] = {}
-            starts = [(int(a), int(b)) for a, b in spans[row]]
-            mask = str(self.tokenizer.mask_token)
+    def find_names(self, texts: list[str], spans: torch.Tensor) -> tuple[torch.Tensor, list[dict[int, str]]]:
+        """Token types [B, M] of names in texts whose tokens stand at spans [B, M, 2], and {position: English name}: the
+        longest first, as labels want them. What a word means beside the first stands at its next tokens."""
+        table, mask = cast(Names, self.names), str(self.tokenizer.mask_token)
+        types, rows = [], []
+        for text, row in zip(texts, spans.tolist(), strict=True):
+            starts = [a if b > a else -1 for a, b in row]
+            kinds, found = [names.OUTSIDE] * len(row), dict[int, tuple[str, int]]()
             for match in table.find(text.replace(mask, " " * len(mask))):
-                inside = [i for i, (a, b) in enumerate(starts) if b > a and match.start <= a < match.end]
-                if not inside:
-                    continue
+                inside = [i for i, a in enumerate(starts) if match.start <= a < match.end]
                 begin, rest = ((names.BEGIN, names.INSIDE) if match.exact else
                                (names.BEGIN_ALIKE, names.INSIDE_ALIKE))
-                free = types[row, inside] == names.OUTSIDE
-                types[row, torch.tensor(inside)[free]] = rest
-                types[row, inside[0]] = begin
-                for position, english in zip(inside, match.english, strict=False):
-                    found.setdefault(position, (english, match.end - match.start))
+                for i in inside:
+                    kinds[i] = kinds[i] or rest
+                if inside:
+                    kinds[inside[0]] = begin
+                free = [i for i in inside if i not in found]
+                for position, english in zip(free, match.english, strict=False):
+                    found[position] = (english, match.end - match.start)
+            types.append(kinds)
             rows.append({position: english for position, (english, _) in
                          sorted(found.items(), key=lambda item: (-len(item[1][0]), -item[1][1]))})
-        return types, rows
+        return torch.tensor(types), rows
 
     def runs(self, source: SourceEncoding, marked: torch.Tensor) -> list[str]:
         """The runs of marked tokens, bool [1, M], of the one sentence of a source, as texts; a space between does not
@@ -174,18 +159,19 @@ class MultilingualEmbedder(nn.Module):
     def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
                 ) -> SourceEncoding:
         """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
-        ids, mask, positions = self.tokenize(prompts, placeholders, ignore_case)
+        texts, used = self.substitute(prompts, placeholders, ignore_case)
+        ids, mask, spans = self.encode_texts(texts)
         device = self.model.device
         options: dict[str, torch.Tensor] = {}
         found = None
         if self.names is not None:
-            types, found = self.find_names(self.substitute(prompts, placeholders, ignore_case)[0])
+            types, found = self.find_names(texts, spans)
             options["token_type_ids"] = types.to(device)
         hidden_states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
                                    output_hidden_states=True, **options).hidden_states
         # the token's context, and which token it is: the aligner learns faster with both
         memory = torch.cat([hidden_states[-1], hidden_states[0]], dim=-1)
-        return SourceEncoding(memory, mask.to(device), positions, ids, found)
+        return SourceEncoding(memory, mask.to(device), self.positions(ids, used), ids, found)
 
 
 class AlignedEmbedder(BERTEmbedder):

@@ -736,7 +736,9 @@ def noun_phrase(rng: random.Random, thing: Thing, noun: Noun, late: bool = True)
             before.append(rng.choice(words(SIZES[thing.size][0])))
     if thing.tint:
         if late and not adverb and rng.random() < 0.25:
-            adverb = rng.choice(words(COLOURS[thing.tint][2]) + [f"{rng.choice(words(COLOURS[thing.tint][0]))} 걸로"])
+            other_tint = rng.choice([c for c in COLOURS if c not in (thing.tint, "odd")])
+            adverb = maybe(rng, 0.12, f"{rng.choice(words(COLOURS[other_tint][1]))} 말고 ")
+            adverb += rng.choice(words(COLOURS[thing.tint][2]) + [f"{rng.choice(words(COLOURS[thing.tint][0]))} 걸로"])
         else:
             before.append(colour(rng, thing.tint))
     if rng.random() < 0.1:

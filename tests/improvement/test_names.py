@@ -4,15 +4,16 @@ import pytest
 import torch
 
 from improvement.v2.aligner import copy_labels
-from improvement.v2.names import FILE, Name, Names, read_names
-from improvement.v2.pre_BERT import MultilingualEmbedder, NameTokens
+from improvement.v2.names import FILE, Name, Names, NameTokens, read_names
+from improvement.v2.pre_BERT import MultilingualEmbedder
 from ldm.errors import UserError
 from pretrain.multilingual import new_model, new_tokenizer
 
 TABLE = Names([
     Name("고양이", "", "cat"), Name("고양이 얼굴", "", "cat face"), Name("배", "", "pear"), Name("배", "척", "ship"),
     Name("개", "", "dog"), Name("kitten", "", "cat"), Name("elephants", "", "elephant"), Name("pan", "", "cooking"),
-    Name("pan", "", "bread"), Name("해바라기", "", "sunflower"), Name("🐱", "", "cat face"), Name("펭귄", "", "penguin")])
+    Name("pan", "", "bread"), Name("해바라기", "", "sunflower"), Name("🐱", "", "cat face"),
+    Name("펭귄", "", "penguin")])
 
 
 def found(text):
@@ -21,7 +22,7 @@ def found(text):
 
 @pytest.mark.parametrize("text, expected", [
     ("고양이 그려줘", [("고양이", True, "cat")]),
-    ("고양이 얼굴 두 개", [("고양이 얼굴", True, "cat face"), ("개", True, "dog")]),  # which of them counts, the aligner says
+    ("고양이 얼굴 두 개", [("고양이 얼굴", True, "cat face"), ("개", True, "dog")]),  # the aligner knows which counts
     ("배 두 척", [("배", True, "ship", "pear")]), ("배 두 상자", [("배", True, "pear")]),
     ("a kitten, kittens", [("kitten", True, "cat"), ("kittens", False, "cat")]), ("spanish", []),
     ("un pan", [("pan", True, "cooking", "bread")]),
@@ -70,5 +71,6 @@ def test_a_name_is_copied_as_one_token(embedder, emoji_model):
 
 
 def test_token_types_say_where_names_are(embedder):
-    types, rows = embedder.find_names(["고양이 팽귄"])
+    texts = ["고양이 팽귄"]
+    types, rows = embedder.find_names(texts, embedder.encode_texts(texts)[2])
     assert set(types[0].tolist()) == {0, 1, 2, 3, 4} and sorted(rows[0].values()) == ["cat", "penguin"]
