@@ -242,20 +242,28 @@ def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_id
             for k, position in enumerate(i for i, token in enumerate(ids[: len(labels)]) if token == int(token_id)):
                 labels[position] = vocab_size + sources[k] if k < len(sources) else IGNORE_INDEX
                 prefix[position] = labels[position] if k < len(sources) else ids[position]
-        for position, name in source.names[row].items() if source.names and name_ids else ():
-            for wanted in (name_ids(name, []), name_ids(name, None)):
-                places = range(len(labels) - len(wanted) + 1)
-                at = next((i for i in places if labels[i : i + len(wanted)] == wanted), -1)
-                if at >= 0:
-                    labels[at : at + len(wanted)] = prefix[at : at + len(wanted)] = [vocab_size + position]
-                    if at and labels[at - 1] in name_ids.articles:  # which one it is is the name's business
-                        labels[at - 1] = prefix[at - 1] = name_ids.articles[0]
-                    break
+        if source.names and name_ids:
+            copy_names(labels, prefix, source.names[row], vocab_size, name_ids)
         rows.append(labels)
         before.append(prefix)
     longest = max(map(len, rows))
     return (torch.tensor([row + [IGNORE_INDEX] * (longest - len(row)) for row in rows], device=target_ids.device),
             torch.tensor([row + [pad_id] * (longest - len(row)) for row in before], device=target_ids.device))
+
+
+def copy_names(labels: list[int], prefix: list[int], names: dict[int, str], vocab_size: int, name_ids: NameTokens
+               ) -> None:
+    """Put a copy of a source position {position: English name} in place of the name's first occurrence among labels and
+    their prefix, in both. An article before it is the first one: which one it is is the name's business."""
+    for position, name in names.items():
+        for wanted in (name_ids(name, []), name_ids(name, None)):
+            places = range(len(labels) - len(wanted) + 1)
+            at = next((i for i in places if labels[i : i + len(wanted)] == wanted), -1)
+            if at >= 0:
+                labels[at : at + len(wanted)] = prefix[at : at + len(wanted)] = [vocab_size + position]
+                if at and labels[at - 1] in name_ids.articles:
+                    labels[at - 1] = prefix[at - 1] = name_ids.articles[0]
+                break
 
 
 def save_aligner(aligner: Aligner, path: str | Path) -> None:

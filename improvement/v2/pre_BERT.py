@@ -246,6 +246,10 @@ class AlignedEmbedder(BERTEmbedder):
         ids = source_encoder.tokenize([word], [])[0]
         return source_encoder.tokenizer.unk_token_id not in ids[0].tolist() or not self.tknz_fn.ids(word)
 
+    def knows(self, word: str) -> bool:
+        """Whether a word means something: what a whole prompt does not, `readings` tells."""
+        return True
+
     def remedy(self, unknown: list[str]) -> str:
         """What to do about words that cannot be read."""
         return "take other words"
