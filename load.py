@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ldm.checks import check_config
 from ldm.cli import gpu_number, gpu_numbers
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     import torch
 
     from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.encoders.modules import BERTEmbedder
 
 __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
     "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
     "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_from_config",
-    "load_weights", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder",
+    "load_weights", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder", "text_encoder",
     "trust_targets",
 ]
 
@@ -232,3 +233,26 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     if getattr(opt, "embedding_path", None):
         model.embedding_manager.load(opt.embedding_path)
     return model.to(first_device(opt.gpus))
+
+
+def text_encoder(opt: argparse.Namespace, weights: bool = True) -> BERTEmbedder:
+    """The text encoder of the model that the flags name, and nothing else of it; without weights for its vocabulary
+    alone. Raises UserError for a config without one and for a checkpoint of another model."""
+    from ldm.modules.meta import without_weights
+    from ldm.serialization import check_weights
+
+    config = OmegaConf.select(model_config(opt.ckpt_path, opt.config), "model.params.cond_stage_config")
+    if config is None:
+        raise UserError(f"{find_config(opt.ckpt_path, opt.config)}: has no model.params.cond_stage_config, the text "
+                        "encoder")
+    with without_weights():
+        encoder = instantiate_from_config(config)
+    if weights:
+        prefix, state = "cond_stage_model.", read_state_dict(opt.ckpt_path)
+        own = {n: state[prefix + n] for n, _ in encoder.named_parameters() if prefix + n in state}
+        try:
+            check_weights(own, dict(encoder.named_parameters()))
+        except UserError as error:
+            raise UserError(f"{opt.ckpt_path}: of its text encoder {error}") from error
+        encoder.load_state_dict({n: w.float() for n, w in own.items()}, strict=False, assign=True)
+    return encoder.eval()

@@ -192,6 +192,14 @@ def word(text: str) -> str:
     return strip(text)
 
 
+def renaming(text: str) -> tuple[str, str]:
+    """(old, new) of OLD=NEW. Raises UserError for anything else."""
+    old, _, new = (part.strip() for part in text.partition("="))
+    if not old or not new:
+        raise UserError(f"--rename {text}: give OLD=NEW, such as \"*=<cat-toy>\"")
+    return old, new
+
+
 def gpu_numbers(text: str) -> str:
     """An argparse type: numbers of GPUs, such as 0 or 0,1."""
     numbers = [n for n in text.replace(" ", "").split(",") if n]
