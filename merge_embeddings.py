@@ -7,13 +7,13 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, renaming, run_command
 from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
+from ldm.placeholders import check_placeholder, name_of_file, same_name
 from load import add_model_flags, check_files, text_encoder
 
 if TYPE_CHECKING:
@@ -49,20 +49,16 @@ def words_of(file: str) -> Words:
     if words.adapter:
         raise UserError(f"{file}: a word of v1 cannot be merged: what it means is in its adapter too, and a model has "
                         "room for one adapter; use it with txt2img_v1.py")
-    return words if words.named else words.renamed({name: f"<{Path(file).stem}>" for name in words.vectors})
+    return words if words.named else words.renamed({name: name_of_file(file) for name in words.vectors})
 
 
 def new_names(files: list[str], words: list[Words], renames: list[str]) -> Names:
     """What the flag --rename calls the words of files. Raises UserError for a word that is not there."""
-    from ldm.embedding_files import is_name
-
     names: Names = {}
     for_all: list[tuple[str, str]] = []
     for text in renames:
         number = next((i for i, file in enumerate(files) if text.startswith(f"{file}:")), None)
         old, new = renaming(text if number is None else text.removeprefix(f"{files[number]}:"))
-        if not is_name(new):
-            raise UserError(f"--rename {shown(text)}: {shown(new)} cannot be a word's name")
         if number is None:
             for_all.append((old, new))
         elif old not in words[number].vectors:
@@ -81,20 +77,20 @@ def new_names(files: list[str], words: list[Words], renames: list[str]) -> Names
 
 def ask_for_name(name: str, file: str, other: str) -> str:
     """Another name for a word, as typed on a terminal. Raises UserError where there is none."""
-    from ldm.embedding_files import is_name
-
     taken = f"{file}: {other} has a word {shown(repr(name))} too"
     if not sys.stdin.isatty():
         raise UserError(f"{taken}; give another name: --rename \"{file}:{name}=NEW\"")
     while True:
+        print(f"{taken}; another name for it: ", end="", file=sys.stderr, flush=True)
         try:
-            print(f"{taken}; another name for it: ", end="", file=sys.stderr, flush=True)
             answer = input().strip()
+            check_placeholder(answer)
+            return answer
         except EOFError as error:
             print(file=sys.stderr)
             raise UserError(f"{taken}, and got no other name") from error
-        if is_name(answer):
-            return answer
+        except UserError as error:
+            print(error, file=sys.stderr)
 
 
 def merge(files: list[str], words: list[Words], names: Names) -> Words:
@@ -111,16 +107,16 @@ def merge(files: list[str], words: list[Words], names: Names) -> Words:
             if vectors.shape[1] != width:
                 raise UserError(f"{file}: {shown(repr(name))} is {describe_width(vectors.shape[1])}, and the words of "
                                 f"{files[0]} are {describe_width(width)}; the words of one file are for one model")
-            beside = {new: file for old, new in chosen.items() if old != name}
-            while other := (beside | sources).get(chosen[name]):
-                if chosen[name] not in beside and torch.equal(merged.vectors[chosen[name]], vectors):
+            beside = {same_name(new): file for old, new in chosen.items() if old != name}
+            while other := (beside | sources).get(same_name(chosen[name])):
+                if other != file and torch.equal(merged.vectors.get(chosen[name], vectors[:0]), vectors):
                     break  # the same word once more
                 chosen[name] = ask_for_name(chosen[name], file, other)
         renamed = one.renamed({old: new for old, new in chosen.items() if old != new})
         merged.vectors |= renamed.vectors
         merged.provenance |= renamed.provenance
         merged.token_ids = renamed.token_ids | merged.token_ids
-        sources = dict.fromkeys(renamed.vectors, file) | sources
+        sources = dict.fromkeys(map(same_name, renamed.vectors), file) | sources
     return merged
 
 

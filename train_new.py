@@ -54,6 +54,9 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
 
 MANAGER = "model.params.personalization_config"
 INIT_WORDS = f"{MANAGER}.params.initializer_words"
+# Flags that are short for a key of the config, which they overrule; * stands for each data set.
+FLAG_KEYS = {name: f"data.params.*.params.{name}" for name in (
+    "data_root", "fit", "captions", "mask", "skip_bad_images")}
 
 
 def get_parser() -> CommandParser:
@@ -73,16 +76,24 @@ def get_parser() -> CommandParser:
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
+    add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
+        "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
+    add("--mask", choices=("alpha", "file", "off"), help="learn only what a picture's transparency, or a.mask.png "
+        "beside a.png, leaves; alpha puts it on changing backgrounds; default: file where there are such files")
+    add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
+               "placeholder in each; default: true")
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
-    add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
-    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
+    add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
+        "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
+    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
+        "from exactly its vectors")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
                "default: true")
-    add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
+    add_switch(parser, "--skip_bad_images", default=None, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     return parser
 
@@ -166,14 +177,28 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    if not run.state:
+        start_from_file(opt, config)
+    write_flags(opt, config)
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
     return config
 
 
+def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Write the flags of FLAG_KEYS that were given where they belong."""
+    from omegaconf import OmegaConf
+
+    datasets = [name for name in ("train", "validation", "test") if OmegaConf.select(config, f"data.params.{name}")]
+    for flag, key in FLAG_KEYS.items():
+        if (value := getattr(opt, flag)) is not None:
+            for name in datasets if "*" in key else [""]:
+                OmegaConf.update(config, key.replace("*", name), value, force_add=True)
+
+
 def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
-    """Write the flags for the word, its pictures and chance where model and data sets read them."""
+    """Write the flags for the word and chance where model and data sets read them."""
     from omegaconf import OmegaConf
 
     words = OmegaConf.select(config, f"{MANAGER}.params")
@@ -183,17 +208,38 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholder = (words.get("placeholder_strings") or ["*"])[0]
+    placeholders = words.get("placeholder_strings") or ["*"]
+    named = {"placeholder_token": placeholders[0]} | (
+        {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {})
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
-            given = {} if opt.data_root is None else {"data_root": opt.data_root}
-            given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
-            given |= {"seed": config.run.seed} if new_seed else {}
+            given = {"seed": config.run.seed} if new_seed else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             {"placeholder_token": placeholder}, given)
+                                             named, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
+
+
+def start_from_file(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Let a word that learning goes on from keep its name, unless --placeholder_string gives it another. Raises
+    UserError for a file of several words of which none is named."""
+    from omegaconf import OmegaConf
+
+    from ldm.embedding_files import read_words
+    from ldm.placeholders import call_words, same_name
+
+    words, file = OmegaConf.select(config, f"{MANAGER}.params"), config.run.get("embedding_manager_ckpt")
+    if words is None or not file:
+        return
+    called = call_words([(file, own) for own in read_words(file).own_names])
+    configured = words.get("placeholder_strings") or ["*"]
+    asked = opt.placeholder_string or configured[0]
+    if len(called) == 1:
+        words.placeholder_strings = [opt.placeholder_string or called[0], *configured[1:]]
+    elif same_name(asked) not in map(same_name, called):
+        raise UserError(f"{file} has no placeholder {asked!r}, it has {' '.join(called)}; name one of them with "
+                        "--placeholder_string")
 
 
 def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
@@ -213,17 +259,17 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
 
 def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
+    from ldm.embedding_files import read_embeddings
+
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
-    placeholder = manager.placeholder_strings[0]
+    start = manager.describe_initialisation()
     if file:
-        manager.load(file)
-        if placeholder not in manager.string_to_param_dict:
-            others = " ".join(manager.placeholder_strings)
-            raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
-                            "name one of them with --placeholder_string")
+        names = manager.placeholder_strings[:1]  # of the only word; several have those of the file
+        loaded = manager.load(file, names if len(read_embeddings(file)) == 1 else ())
+        start = "; ".join(f"{word.name}: {word}" for word in loaded)
     if not run.state:
-        say(f"starting from {file or manager.describe_initialisation()}")
+        say(f"starting from {start}")
     model.seed = config.run.seed
     return model
 
@@ -263,7 +309,10 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
 
 def describe_learned(shapes: dict[str, list[int]]) -> str:
     """The words and layers behind parameters of so many shapes, by name."""
-    words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
+    from ldm.modules.embedding_manager import WordDict
+
+    words = {WordDict.word(n.rpartition("string_to_param_dict.")[2]): shape for n, shape in shapes.items()
+             if "string_to_param" in n}
     text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
     layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
     return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))
@@ -275,6 +324,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
+    from ldm.plan import Pace
     from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
@@ -283,7 +333,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     # last, so that the pictures of a step are there when its checkpoint is
-    callbacks = [*(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
+    callbacks = [Pace(), *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -328,8 +378,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
+    from ldm.data.personalized import PersonalizedBase
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.plan import describe_length
     from ldm.provenance import note_provenance
 
     quiet_lightning()
@@ -337,6 +389,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     data = instantiate_from_config(config.data)
     data.setup()
     if isinstance(data, DataModuleFromConfig):
+        if opt.train:
+            data.check_train()
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
     rate = learning_rate(config, trainer)
@@ -347,8 +401,12 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     inversion = TextualInversion(model)
     if run.state:
         take_learned(run, inversion)
-    if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
-        say(summary)
+    dataset = getattr(data, "datasets", {}).get("train")
+    if isinstance(dataset, PersonalizedBase):
+        dataset.check_captions(model.embedding_manager)
+        say(dataset.summary)
+        say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
+                            dataset.num_images, rate, config.run.scale_lr))
     if opt.train:
         learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:

@@ -7,6 +7,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import argparse
 import hashlib
+import json
 import re
 import sys
 import unicodedata
@@ -81,9 +82,11 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
         "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
         "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }
-    if opt.embedding_path:
-        settings["Embedding"] = opt.embedding_path
-        settings["Embedding hash"] = digest(Path(opt.embedding_path).read_bytes())
+    for n, path in enumerate(opt.embedding_path or [], 1):
+        name = f"Embedding {n}" if n > 1 else "Embedding"
+        settings |= {name: path, f"{name} hash": digest(Path(path).read_bytes())}
+    if opt.placeholder_string:
+        settings["Placeholder strings"] = json.dumps(opt.placeholder_string, ensure_ascii=False)
     if aligner := getattr(model.cond_stage_model, "aligner_file", None):
         settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
     return settings | {"Version": version()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ldm.embedding_files import Words
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
     from ldm.provenance import Provenance
 
 FORMATS = ("published", "diffusers", "a1111", "kohya")
@@ -61,13 +61,13 @@ def main(arguments: list[str] | None = None) -> None:
         convert(opt, files[opt.files[0]], encoder)
 
 
-def print_words(file: str, words: Words, encoder: BERTEmbedder) -> None:
+def print_words(file: str, words: Words, encoder: TextEncoder) -> None:
     """Print the words of a file, beside a text encoder."""
     from check.check_placeholder import nearest_words
     from ldm.embedding_files import describe_width
     from ldm.provenance import weights_identity
 
-    table = encoder.transformer.token_emb.weight.detach()
+    table = encoder.token_embeddings.weight.detach()
     fits = words.widths == {table.shape[1]}
     count = len(words.vectors)
     print(f"{file}: {count} word{'s' * (count > 1)} {' and '.join(map(describe_width, sorted(words.widths)))}")
@@ -118,16 +118,14 @@ def describe_provenance(known: Provenance | None, vectors: torch.Tensor, here: s
     return lines
 
 
-def convert(opt, words: Words, encoder: BERTEmbedder) -> None:
+def convert(opt, words: Words, encoder: TextEncoder) -> None:
     """Write the words asked for into opt.convert. Raises UserError for words that are not there."""
-    from ldm.embedding_files import DIFFUSERS, format_for, is_name, write_words
+    from ldm.embedding_files import DIFFUSERS, format_for, write_words
 
     names = dict(map(renaming, opt.rename))
     for name in [*(opt.word or []), *names]:
         if name not in words.vectors:
             raise UserError(f"{opt.files[0]} has no word {name!r}, it has {' '.join(map(shown, words.vectors))}")
-    if odd := next((new for new in names.values() if not is_name(new)), None):
-        raise UserError(f"--rename: {shown(odd)} cannot be a word's name")
     if opt.word:
         words = replace(words, vectors={n: v for n, v in words.vectors.items() if n in opt.word},
                         provenance={n: p for n, p in words.provenance.items() if n in opt.word})

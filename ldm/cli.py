@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ldm import interrupt
 from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
+from ldm.placeholders import check_placeholder
 from ldm.schema import Range, accepted_parameters, show, strip
 from ldm.targets import get_obj_from_str, trust_targets
 
@@ -49,6 +50,8 @@ class CommandParser(argparse.ArgumentParser):
                 if argument.lower() in OFF:
                     rest.pop()
                 continue
+            if argument.startswith("--") and argument.endswith("=--"):  # which argparse would take for no value
+                self.error(f"argument {argument[:-3]}: invalid value: '--'")
             rest.append(argument)
         CommandParser.debug = bool({"-d", "--debug"} & set(rest))
         options, unknown = super().parse_known_args(rest, namespace)
@@ -193,17 +196,21 @@ def word(text: str) -> str:
 
 
 def renaming(text: str) -> tuple[str, str]:
-    """(old, new) of OLD=NEW. Raises UserError for anything else."""
+    """(old, new) of OLD=NEW. Raises UserError for anything else, and for what cannot name a word."""
     old, _, new = (part.strip() for part in text.partition("="))
     if not old or not new:
         raise UserError(f"--rename {text}: give OLD=NEW, such as \"*=<cat-toy>\"")
+    try:
+        check_placeholder(new)
+    except UserError as error:
+        raise UserError(f"--rename: {error}") from error
     return old, new
 
 
 def gpu_numbers(text: str) -> str:
     """An argparse type: numbers of GPUs, such as 0 or 0,1."""
     numbers = [n for n in text.replace(" ", "").split(",") if n]
-    if not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
+    if text and not numbers or not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: give GPU numbers such as 0 or 0,1, each once")
     return ",".join(numbers)
 
@@ -279,6 +286,8 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if key not in keys and not any(key.startswith(p) for p in open_prefixes):
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
+        if text.strip() == "???":  # which OmegaConf takes for a value to be given later
+            raise UserError(f"{show(override)}: give a value")
         try:
             value = parse_yaml(text)
             for name in reversed(key.split(".")):

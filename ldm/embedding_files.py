@@ -13,17 +13,17 @@ from torch import nn
 
 from ldm.errors import UserError
 from ldm.filetypes import shown
+from ldm.placeholders import MAX_PLACEHOLDER, STAR
 from ldm.provenance import Provenance, decode_provenance, encode_provenance, only_name
 from ldm.serialization import FLOATS, read_metadata, read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 # What a file of words may hold. A prompt has 77 tokens, and the entries of token embeddings are below 10.
-MAX_WORDS, MAX_VECTORS, MAX_PLACEHOLDER, MAX_NUMBER = 4096, 1024, 200, 65504.0
+MAX_WORDS, MAX_VECTORS, MAX_NUMBER = 4096, 1024, 65504.0
 
 PUBLISHED, DIFFUSERS, A1111, KOHYA = "published", "diffusers", "a1111", "kohya"
-STAR = "*"  # what a word is called where nothing else is said
 PROVENANCE = "provenance"
 ADAPTER = ("post_BERT", "post_BERT_everywhere")  # what v1 adds to the published layout
 
@@ -53,6 +53,11 @@ class Words:
         """How wide the vectors are: one number, in all but odd files."""
         return {v.shape[1] for v in self.vectors.values()}
 
+    @property
+    def own_names(self) -> list[str | None]:
+        """The name of each word in the file; None where it has none."""
+        return [name if self.named else None for name in self.vectors]
+
     def renamed(self, names: Mapping[str, str]) -> Words:
         """The same with other names for some words: {old: new}. Raises UserError for a name that is taken."""
         def under(entries: dict[str, Any]) -> dict[str, Any]:
@@ -64,10 +69,10 @@ class Words:
         return replace(self, vectors=under(self.vectors), provenance=under(self.provenance), token_ids=ids,
                        named=self.named or bool(names))
 
-    def with_tokens_of(self, encoder: BERTEmbedder) -> Words:
+    def with_tokens_of(self, encoder: TextEncoder) -> Words:
         """The same with the tokens that a text encoder reads names as, if it is one that the words can be for; names of
         several pieces are added tokens, which no text encoder has yet."""
-        table, tokenizer = encoder.transformer.token_emb, encoder.tknz_fn
+        table, tokenizer = encoder.token_embeddings, encoder.tknz_fn
         if self.widths != {table.embedding_dim}:
             return self
         pieces = {name: tokenizer.ids(name) for name in self.vectors if name not in self.token_ids}

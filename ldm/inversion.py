@@ -54,7 +54,7 @@ class TextualInversion(pl.LightningModule):
             raise Diverged(f"the learned embedding is not finite at step {step}; lower model.base_learning_rate")
         if not model.max_vector_norm:
             return
-        longest = model.cond_stage_model.transformer.token_emb.weight.norm(dim=1).max()
+        longest = model.cond_stage_model.token_embeddings.weight.norm(dim=1).max()
         for placeholder, vectors in model.embedding_manager.string_to_param_dict.items():
             times = float(vectors.detach().norm(dim=1).max() / longest)
             if times > model.max_vector_norm:
