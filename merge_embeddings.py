@@ -108,8 +108,8 @@ def merge(files: list[str], words: list[Words], names: Names) -> Words:
                 raise UserError(f"{file}: {shown(repr(name))} is {describe_width(vectors.shape[1])}, and the words of "
                                 f"{files[0]} are {describe_width(width)}; the words of one file are for one model")
             beside = {same_name(new): file for old, new in chosen.items() if old != name}
-            while other := (beside | sources).get(same_name(chosen[name])):
-                if other != file and torch.equal(merged.vectors.get(chosen[name], vectors[:0]), vectors):
+            while other := (beside | sources).get(key := same_name(chosen[name])):
+                if key not in beside and torch.equal(merged.vectors.get(chosen[name], vectors[:0]), vectors):
                     break  # the same word once more
                 chosen[name] = ask_for_name(chosen[name], file, other)
         renamed = one.renamed({old: new for old, new in chosen.items() if old != new})
