@@ -123,7 +123,7 @@ def merge(files: list[str], words: list[Words], names: Names) -> Words:
 def main(arguments: list[str] | None = None) -> None:
     """Merge files of words into one."""
     opt = get_parser().parse_args(arguments)
-    check_files(opt.manager_ckpts, opt.config)
+    check_files(opt.manager_ckpts, opt.config, opt.ckpt_path)
     check_new(opt.output_path, "--output_path", opt.overwrite)
 
     from ldm.embedding_files import PUBLISHED, format_for, write_words

@@ -125,10 +125,10 @@ def refuse_others(path: str | Path, content: Mapping[Any, Any]) -> None:
     if {"clip_l", "clip_g"} <= keys or {"text_encoders_0", "text_encoders_1"} <= keys:
         three = " 3" if keys & {"t5", "t5xxl"} else " XL"
         what = (f"a word for Stable Diffusion{three}: vectors for several text encoders at once (768 wide for CLIP "
-                "ViT-L, 1280 for OpenCLIP ViT-bigG), none of which is this model's; learn the word again here")
+                "ViT-L, 1280 for OpenCLIP ViT-bigG), and this model has one; learn the word again here")
     elif {"clip_l"} < keys and keys & {"t5", "t5xxl"}:
-        what = ("a word for FLUX: vectors for several text encoders at once (CLIP ViT-L and T5), none of which is this "
-                "model's; learn the word again here")
+        what = ("a word for FLUX: vectors for several text encoders at once (CLIP ViT-L and T5), and this model has "
+                "one; learn the word again here")
     elif any(k.endswith((".lora_up.weight", ".lora_down.weight", ".lora_A.weight", ".lora_B.weight")) for k in keys):
         what = "a LoRA, which changes a model's weights, not a word"
     elif any(type(k) is int and type(v) is tuple for k, v in content.items()):

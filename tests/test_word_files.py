@@ -40,7 +40,8 @@ def test_a_run_says_what_its_word_was_made_from(tmp_path, emoji_model):
         "string_to_token", "string_to_param", "provenance"}
 
     file = run / "checkpoints/embeddings.pt"
-    train(*flags(tmp_path / "more", embedding_manager_ckpt=file, init_word=None), *EXACT, "lightning.trainer.max_steps=1")
+    more = flags(tmp_path / "more", embedding_manager_ckpt=file, init_word=None)
+    train(*more, *EXACT, "lightning.trainer.max_steps=1")
     more = provenance(only_run(tmp_path / "more"), 1)
     assert more.init_word is None and torch.equal(more.start, read_words(file).vectors["*"])
 

@@ -13,6 +13,7 @@ from ldm.embedding_files import FORMATS, WIDTHS, Words, format_for, read_words, 
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.provenance import Provenance
+from ldm.serialization import read_metadata
 from tests.conftest import GOLDEN
 
 VECTORS = torch.arange(32.0).reshape(2, 16)
@@ -251,3 +252,14 @@ def test_a_header_of_any_length_is_no_pickle(tmp_path):
     for letters in range(1, 300):
         safetensors.torch.save_file({"*": VECTORS[:1]}, tmp_path / "word", {"note": "x" * letters})
         assert list(read_words(tmp_path / "word").vectors) == ["*"], letters
+
+
+def test_metadata_of_other_files_is_none_and_of_damaged_ones_an_error(tmp_path):
+    torch.save({"*": VECTORS}, tmp_path / "word.pt")
+    assert read_metadata(tmp_path / "word.pt") == {}
+    safetensors.torch.save_file({"*": VECTORS}, tmp_path / "word", {"note": "text"})
+    assert read_metadata(tmp_path / "word") == {"note": "text"}
+    for data in ((tmp_path / "word").read_bytes()[:-1], (2**31).to_bytes(8, "little") + b"{}"):
+        (tmp_path / "damaged").write_bytes(data)
+        with pytest.raises(UserError, match="damaged: not a checkpoint, or cut short"):
+            read_metadata(tmp_path / "damaged")
