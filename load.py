@@ -299,7 +299,9 @@ def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path],
     words = model.embedding_manager.load(paths, names)
     for loaded in words:
         also = " or *" * (len(words) == 1 and loaded.name != "*")
-        print(f"{loaded.name}{also}: {loaded}", file=sys.stderr)
+        same = next((f", as {other.file} does" for other in words if other.file != loaded.file
+                     and other.own is not None and other.own == loaded.own != loaded.name), "")
+        print(f"{loaded.name}{also}: {loaded}{same}", file=sys.stderr)
 
 
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
