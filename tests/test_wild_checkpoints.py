@@ -45,7 +45,7 @@ def lightning_checkpoint(weights):
     optimizer = torch.optim.AdamW([parameter], lr=1e-4)
     parameter.sum().backward()
     optimizer.step()
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, float)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 10)
     return {
         "epoch": 5, "global_step": np.int64(487_000), "pytorch-lightning_version": "1.4.2", "state_dict": weights,
         "callbacks": {ModelCheckpoint: callback.state_dict(), type(callback): callback, "lr": LearningRateMonitor()},
