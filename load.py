@@ -41,7 +41,7 @@ __all__ = [
     "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside",
     "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
     "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
-    "read_state_dict", "read_weights", "resolve_folder", "text_encoder", "trust_targets",
+    "read_state_dict", "read_weights", "resolve_folder", "text_encoder", "trust_targets", "with_tokenizer",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -264,19 +264,21 @@ def meta_model(config: Mapping[str, Any], ckpt: str | Path | None = None) -> Lat
 
     if "model" not in config:
         raise UserError("the config has no `model:`; give a model's config")
-    model = config["model"]
-    if ckpt is not None and is_model_folder(ckpt):
-        model = with_tokenizer(model, Path(ckpt) / "tokenizer")
+    model = config["model"] if ckpt is None else with_tokenizer(config["model"], ckpt)
     with without_weights():
         return instantiate_from_config(model)
 
 
-def with_tokenizer(model: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """A model's config whose text encoder reads its tokenizer from a folder, unless it reads one already."""
+def with_tokenizer(model: Mapping[str, Any], ckpt: str | Path) -> Mapping[str, Any]:
+    """A model's config whose text encoder reads its tokenizer from the folder that its checkpoint is, where that has
+    one and the config names no folder itself."""
+    folder = Path(ckpt) / "tokenizer"
     text = OmegaConf.select(OmegaConf.create(dict(model)), "params.cond_stage_config")
-    names = accepted_parameters(get_obj_from_str(text["target"])) if text else None
-    name = next((n for n in ("tokenizer", "version") if n in (names or ())), None)
-    if name is None or not folder.is_dir() or Path(resolve_folder(str((text.get("params") or {}).get(name)))).is_dir():
+    if not text or not is_model_folder(ckpt) or not folder.is_dir():
+        return model
+    names = accepted_parameters(get_obj_from_str(text["target"])) or ()
+    name = next((n for n in ("tokenizer", "version") if n in names), None)
+    if name is None or Path(resolve_folder(str((text.get("params") or {}).get(name)))).is_dir():
         return model
     return merge_configs(model, {"params": {"cond_stage_config": {"params": {name: str(folder)}}}})
 
