@@ -7,6 +7,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import argparse
+import dataclasses
 import datetime
 import math
 import os
@@ -20,6 +21,7 @@ from ldm.cli import (
     add_switch,
     apply_overrides,
     check_overrides,
+    count,
     first_line,
     quiet_lightning,
     run_command,
@@ -37,6 +39,7 @@ from load import (
     check_config,
     check_files,
     config_beside,
+    get_obj_from_str,
     instantiate_from_config,
     load_config,
     load_model_from_config,
@@ -78,6 +81,14 @@ def get_parser() -> CommandParser:
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
+    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, from --seed on with a seed more each "
+        "time, and keep the word with the lowest loss on the same pictures, timesteps and noise")
+    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with 50 "
+        "steps of warm-up, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
+        "else constant")
+    add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
+        "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
+        "image logger")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
@@ -111,6 +122,8 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
+    if opt.resume and opt.seeds > 1:
+        raise UserError(f"--seeds {opt.seeds}: a run that goes on has had its start; leave it out")
     for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
         if opt.resume and getattr(opt, flag) is not None:
             raise UserError(f"--{flag} {getattr(opt, flag)}: with --resume a run stays in its folder; leave it out")
@@ -165,7 +178,12 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
+    if opt.lr_schedule is not None:
+        config.model.lr_schedule = opt.lr_schedule
+    if opt.preview_prompt is not None:
+        set_previews(config, opt.preview_prompt)
+    config = check_config(config)
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
@@ -194,6 +212,19 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
                                              {"placeholder_token": placeholder}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
+
+
+def set_previews(config: DictConfig, prompts: list[str]) -> None:
+    """Give the image logger prompts to draw. Raises UserError where the config has none."""
+    from omegaconf import OmegaConf
+
+    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
+    loggers = [c for c in callbacks.values() if get_obj_from_str(c.target).__name__ == "ImageLogger"]
+    for logger in loggers:
+        logger.params = OmegaConf.merge(logger.get("params") or {}, {"preview_prompts": prompts})
+    if not loggers:
+        raise UserError("--preview_prompt: the config has no image logger under lightning.callbacks; give one, with "
+                        "target: make_log_new.ImageLogger")
 
 
 def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
@@ -299,8 +330,11 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
 
 
 def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
-    """model.base_learning_rate, times batch size, devices and accumulation when run.scale_lr is set."""
-    base = config.model.get("base_learning_rate")
+    """model.base_learning_rate, or the schedule's first rate, times batch size, devices and accumulation when
+    run.scale_lr is set."""
+    from ldm.schedules import parse_schedule
+
+    base = parse_schedule(config.model.get("lr_schedule")).first_rate or config.model.get("base_learning_rate")
     if base is None:
         raise UserError("the config has no model.base_learning_rate; this is a config for sampling, not for learning")
     if not config.run.scale_lr:
@@ -317,16 +351,39 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     check_flags(opt, overrides + unknown)
     run = find_run(opt)
     config = merge_config(opt, run, overrides + unknown)
-    train(opt, run, config)
+    if opt.seeds > 1 and opt.train:
+        train_starts(opt, run, config)
+    else:
+        train(opt, run, config)
 
 
-def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
-    """Set everything up, and learn the word if --train is given. Nothing is written before all is checked."""
+def train_starts(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
+    """Learn the word with several seeds, and keep the best."""
+    from ldm.fixed_loss import fixed_batch, fixed_loss
+    from ldm.starts import keep_best
+
+    batches: list[dict[str, Any]] = []
+
+    def learn_with(seed: int, folder: Path | None) -> tuple[float, Path]:
+        config.run.seed = seed
+        name_word(opt, config, new_seed=True)
+        inversion, data, path = train(opt, dataclasses.replace(run, path=folder or run.path), config)
+        dataset = data.datasets["train"]
+        batches[:] = batches or [fixed_batch(dataset, min(128, len(dataset)))]  # the first start's for all
+        return fixed_loss(inversion.model.to(inversion.trainer.strategy.root_device), batches[0]), path
+
+    keep_best(range(config.run.seed, config.run.seed + opt.seeds), learn_with)
+
+
+def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[TextualInversion, Any, Path]:
+    """Set everything up, and learn the word if --train is given: what was learned, from what, and the run folder.
+    Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.schedules import parse_schedule
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -335,10 +392,13 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     if isinstance(data, DataModuleFromConfig):
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
+    if opt.seeds > 1 and trainer.world_size > 1:
+        raise UserError(f"--seeds {opt.seeds}: several starts are learned one after another, on one device; start a run "
+                        "with each --seed instead, or give --gpus one number")
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate
-    inversion = TextualInversion(model)
+    inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
     if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
@@ -348,14 +408,17 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
     if not opt.train:
-        describe(trainer, model)
+        describe(run, trainer, inversion)
         say("nothing was learned: everything is in order, and -t learns")
+    return inversion, data, setup.logdir
 
 
-def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> None:
+def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: str = "") -> None:
     """Say on stderr what is learned, and how fast."""
-    count = sum(p.numel() for p in model.trainable_parameters())
-    say(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps{more}")
+    parameters = sum(p.numel() for p in inversion.model.trainable_parameters())
+    rate = inversion.schedule.describe(inversion.model.learning_rate, run.state["global_step"] if run.state else 0,
+                                       trainer.max_steps)
+    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{more}")
 
 
 def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
@@ -373,7 +436,7 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
             setup.reopen_folder(inversion.model, run.state["global_step"])
         else:
             setup.take_folder()
-    describe(trainer, inversion.model, f"; run folder {setup.logdir}")
+    describe(run, trainer, inversion, f"; run folder {setup.logdir}")
     if run.state and 0 <= trainer.max_steps <= run.state["global_step"]:
         say(f"{setup.logdir} has learned for all its steps; lightning.trainer.max_steps=NUMBER goes on")
         return

@@ -264,7 +264,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     content = OmegaConf.to_container(config)
     assert isinstance(content, dict)
     keys, open_prefixes = valid_keys(content)
-    keys.add("lightning.modelcheckpoint.params.every_n_train_steps")
+    keys |= {"lightning.modelcheckpoint.params.every_n_train_steps", "model.lr_schedule"}
     keys |= {f"lightning.trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters if p != "self"}
     for override in readable(overrides):
         key, _, text = override.partition("=")
