@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"--prompt_set {name}: {opt.prompts} has {', '.join(sets)}")
 
     training = open_images(opt.data_root)
-    from evaluation.clip_eval import CLIPEvaluator
+    from ldm.judge import CLIPEvaluator
     from ldm.generate import sample_prompt
 
     model = load_model(opt)

@@ -45,7 +45,7 @@ class Suite:
         if opt.concepts:
             self.held_out_folders()
 
-        from evaluation.clip_eval import CLIPEvaluator
+        from ldm.judge import CLIPEvaluator
         from ldm.serialization import read_tensors
 
         self.model = load_model(Namespace(**vars(opt) | {"variant": variant}))

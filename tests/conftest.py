@@ -77,7 +77,7 @@ def v2_model():
 @pytest.fixture(scope="session")
 def judge():
     """The CLIP that measures the embedded model."""
-    from evaluation.clip_eval import CLIPEvaluator
+    from ldm.judge import CLIPEvaluator
     from evaluation.measures import JUDGE
     return CLIPEvaluator(str(JUDGE))
 

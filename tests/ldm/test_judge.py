@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from evaluation.clip_eval import CLIPEvaluator
+from ldm.judge import CLIPEvaluator
 from ldm.errors import UserError
 from tests.conftest import ROOT
 
