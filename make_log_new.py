@@ -26,8 +26,8 @@ MOST_ROWS = 32  # of a strip
 
 
 class ImageLogger(pl.Callback):
-    """Writes what `model.log_images` returns to <run folder>/images/train, and previews to <run folder>/images/previews,
-    and both to TensorBoard: at step 0, every `batch_frequency` steps, and at the end.
+    """Writes what `model.log_images` returns to images/train in the run folder, previews to images/previews, and both
+    to TensorBoard: at step 0, every `batch_frequency` steps, and at the end.
 
     Previews are pictures of the same prompts from the same noise every time, so that what differs between them is the
     word: `gs-<step>.png` are those of a step, `strip.png` those of all steps under each other.
@@ -40,7 +40,7 @@ class ImageLogger(pl.Callback):
         log_images_kwargs: Options | None = None,  # passed on: ddim_steps, unconditional_guidance_scale...
         disabled: bool = False,
         increase_log_steps: bool = False,        # also at steps 1, 2, 4, 8... up to batch_frequency
-        preview_prompts: list[Trimmed] | None = None,  # behind RECONSTRUCTION, {} for the word; None: EDITS; []: no previews
+        preview_prompts: list[Trimmed] | None = None,  # behind RECONSTRUCTION, {} for the word; None: EDITS; []: none
     ):
         super().__init__()
         if batch_frequency < 1:
@@ -90,7 +90,8 @@ class ImageLogger(pl.Callback):
         save_image(film_strip(folder, made, prompts, inputs, step), folder / "strip.png")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """The grids of the step that a resumed run goes on from are there already. Prompts without the word are said."""
+        """The grids of the step that a resumed run goes on from are there already. Previews that lack the word are
+        named."""
         if trainer.global_step:
             self.last_step = trainer.global_step
         if trainer.is_global_zero and not self.disabled and self.preview_prompts:

@@ -57,6 +57,9 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
 
 MANAGER = "model.params.personalization_config"
 INIT_WORDS = f"{MANAGER}.params.initializer_words"
+# Flags that are short for a key of the config, which they overrule; * stands for each data set.
+FLAG_KEYS = {name: f"data.params.*.params.{name}" for name in (
+    "data_root", "fit", "captions", "mask", "skip_bad_images")} | {"lr_schedule": "model.lr_schedule"}
 
 
 def get_parser() -> CommandParser:
@@ -76,15 +79,21 @@ def get_parser() -> CommandParser:
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
+    add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
+        "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
+    add("--mask", choices=("alpha", "file", "off"), help="learn only what a picture's transparency, or a.mask.png "
+        "beside a.png, leaves; alpha puts it on changing backgrounds; default: file where there are such files")
+    add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
+               "placeholder in each; default: true")
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
     add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
-    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, from --seed on with a seed more each "
-        "time, and keep the word with the lowest loss on the same pictures, timesteps and noise")
-    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with 50 "
-        "steps of warm-up, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
+    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
+        "and keep the word with the lowest loss on the same pictures, timesteps and noise")
+    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
+        "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
         "else constant")
     add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
         "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
@@ -93,7 +102,7 @@ def get_parser() -> CommandParser:
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
                "default: true")
-    add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
+    add_switch(parser, "--skip_bad_images", default=None, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     return parser
 
@@ -178,20 +187,36 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides)
-    if opt.lr_schedule is not None:
-        config.model.lr_schedule = opt.lr_schedule
-    if opt.preview_prompt is not None:
-        set_previews(config, opt.preview_prompt)
-    config = check_config(config)
+    config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    write_flags(opt, config)
+    config = check_config(config)  # again: what flags say is as free as what keys say
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
     return config
 
 
+def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Write the flags of FLAG_KEYS, and the image logger's, that were given where they belong. Raises UserError where
+    there is no image logger."""
+    from omegaconf import OmegaConf
+
+    datasets = [name for name in ("train", "validation", "test") if OmegaConf.select(config, f"data.params.{name}")]
+    for flag, key in FLAG_KEYS.items():
+        if (value := getattr(opt, flag)) is not None:
+            for name in datasets if "*" in key else [""]:
+                OmegaConf.update(config, key.replace("*", name), value, force_add=True)
+    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
+    loggers = [c for c in callbacks.values() if get_obj_from_str(c.target).__name__ == "ImageLogger"]
+    if opt.preview_prompt is not None and not loggers:
+        raise UserError("--preview_prompt: the config has no image logger under lightning.callbacks; give one, with "
+                        "target: make_log_new.ImageLogger")
+    for logger in loggers if opt.preview_prompt is not None else ():
+        logger.params = OmegaConf.merge(logger.get("params") or {}, {"preview_prompts": opt.preview_prompt})
+
+
 def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
-    """Write the flags for the word, its pictures and chance where model and data sets read them."""
+    """Write the flags for the word and chance where model and data sets read them."""
     from omegaconf import OmegaConf
 
     words = OmegaConf.select(config, f"{MANAGER}.params")
@@ -205,26 +230,11 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
-            given = {} if opt.data_root is None else {"data_root": opt.data_root}
-            given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
-            given |= {"seed": config.run.seed} if new_seed else {}
+            given = {"seed": config.run.seed} if new_seed else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
                                              {"placeholder_token": placeholder}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
-
-
-def set_previews(config: DictConfig, prompts: list[str]) -> None:
-    """Give the image logger prompts to draw. Raises UserError where the config has none."""
-    from omegaconf import OmegaConf
-
-    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
-    loggers = [c for c in callbacks.values() if get_obj_from_str(c.target).__name__ == "ImageLogger"]
-    for logger in loggers:
-        logger.params = OmegaConf.merge(logger.get("params") or {}, {"preview_prompts": prompts})
-    if not loggers:
-        raise UserError("--preview_prompt: the config has no image logger under lightning.callbacks; give one, with "
-                        "target: make_log_new.ImageLogger")
 
 
 def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
@@ -393,8 +403,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
     if opt.seeds > 1 and trainer.world_size > 1:
-        raise UserError(f"--seeds {opt.seeds}: several starts are learned one after another, on one device; start a run "
-                        "with each --seed instead, or give --gpus one number")
+        raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
+                        "number, or begin a run with each --seed")
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate

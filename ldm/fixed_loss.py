@@ -26,7 +26,7 @@ def fixed_batch(dataset: Dataset[Any], count: int) -> dict[str, Any]:
 def fixed_loss(model: LatentDiffusion, batch: dict[str, Any], seed: int = 0) -> float:
     """The mean loss on a batch: latents are the posteriors' means, timesteps are spread evenly over the range that is
     trained on, noise is of the seed. Chance goes on as if nothing had happened."""
-    z = model.get_first_stage_encoding(model._posterior(batch).mode())
+    z = model.get_first_stage_encoding(model._posterior(batch).mode()).to(model.device)
     prompts, n = list(batch[model.cond_stage_key]), len(z)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(z.shape, generator=generator).to(z)
@@ -34,8 +34,10 @@ def fixed_loss(model: LatentDiffusion, batch: dict[str, Any], seed: int = 0) -> 
     t = (first + (torch.arange(n) + 0.5) * (end - first) / n).long()[torch.randperm(n, generator=generator)]
     training = model.training
     model.eval()
-    losses = [float(model.p_losses(z[part], model.get_learned_conditioning(prompts[part]), t[part].to(z.device),
-                                   noise[part])[0]) * len(z[part])
-              for part in (slice(start, start + AT_A_TIME) for start in range(0, n, AT_A_TIME))]
+    total, mask = 0.0, batch.get("mask")
+    for part in (slice(start, start + AT_A_TIME) for start in range(0, n, AT_A_TIME)):
+        cond = model.get_learned_conditioning(prompts[part])
+        loss, _ = model.p_losses(z[part], cond, t[part].to(z.device), noise[part], None if mask is None else mask[part])
+        total += float(loss) * len(z[part])
     model.train(training)
-    return sum(losses) / n
+    return total / n

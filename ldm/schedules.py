@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ldm.schema import MOST, Rate, convertible
 
 SHAPES = ("constant", "cosine", "linear")
-FORMS = ("constant, cosine or linear, with :STEPS behind it for a warm-up of so many steps; or rates, each with the step "
-         "that it is taken until, in their order: '0.05:10, 0.02:20, 0.001'")
+FORMS = ("constant, cosine or linear, with :STEPS behind it for a warm-up of so many steps; or rates, each with the "
+         "step that it is taken until, in their order: '0.05:10, 0.02:20, 0.001'")
 
 
 @dataclass(frozen=True)

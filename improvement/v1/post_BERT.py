@@ -170,9 +170,10 @@ class PostBERTDiffusion(LatentDiffusion):
             before = self.cond_stage_model.transformer(self.ordinary_prompts(c).to(self.device))
         return (self.embedding_manager.post_bert(before) - before).square().mean()
 
-    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, x: torch.Tensor, c: list[str], mask: torch.Tensor | None = None
+                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """As LatentDiffusion has it, plus the preservation term where the layers act everywhere."""
-        loss, parts = super().forward(x, c)
+        loss, parts = super().forward(x, c, mask)
         if self.preservation_weight > 0 and self.embedding_manager.everywhere:
             stage = "train" if self.training else "val"
             parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))

@@ -38,6 +38,8 @@ Timesteps = Annotated[int, Range(1, 100_000)]
 Noise = Annotated[float, Range(0, 1, above=True)]
 LogVariance = Annotated[float, Range(-50, 50)]
 
+KEPT_BYTES = 2**28  # of posteriors over latents, at most
+
 
 def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """values[t] for t [B], shaped [B, 1, 1, 1] to multiply pictures."""
@@ -55,6 +57,15 @@ def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
     return snr.clamp(low, high) / snr
+
+
+def weighted_mean(error: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """The mean [B] of errors [B, C, h, w]; where there are weights [B, H, W], of pixels, the mean by them, averaged
+    over what each latent stands for."""
+    if weights is None:
+        return error.mean(dim=(1, 2, 3))
+    shares = nn.functional.adaptive_avg_pool2d(weights[:, None].to(error), (error.shape[2], error.shape[3]))
+    return (error * shares).sum(dim=(1, 2, 3)) / (shares.sum(dim=(1, 2, 3)) * error.shape[1])
 
 
 class DiffusionWrapper(nn.Module):
@@ -174,12 +185,14 @@ class DDPM(nn.Module):
                 + extract(self.sqrt_one_minus_alphas_cumprod, t) * x_noisy)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
-                 noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]."""
+                 noise: torch.Tensor | None = None, mask: torch.Tensor | None = None
+                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]; in the mean by
+        a mask of what counts, in pixels [B, H', W'] in [0, 1]."""
         noise = torch.randn_like(x_start) if noise is None else noise
         prediction = self.apply_model(self.q_sample(x_start, t, noise), t, cond)
         difference = prediction - noise
-        error = (difference.abs() if self.loss_type == "l1" else difference.square()).mean(dim=(1, 2, 3))
+        error = weighted_mean(difference.abs() if self.loss_type == "l1" else difference.square(), mask)
         weighted = self.simple_weights[t] * error / self.logvar[t].exp() + self.logvar[t]
         vlb = (self.lvlb_weights[t] * error).mean()
         loss = self.l_simple_weight * weighted.mean() + self.original_elbo_weight * vlb
@@ -279,29 +292,36 @@ class LatentDiffusion(DDPM):
         return self.first_stage_model.decode(z / self.scale_factor)
 
     def _posterior(self, batch: Mapping[str, Any]) -> DiagonalGaussianDistribution:
-        """The batch's posterior. Pictures that carry a `key` are encoded the first time only: the data set is a
-        handful of pictures, seen thousands of times."""
+        """The batch's posterior. Pictures that carry a `key` are encoded the first time only, as long as there is room
+        (KEPT_BYTES): the data set is a handful of pictures, seen thousands of times."""
         images = batch[self.first_stage_key]
         keys = batch.get("key")
         if keys is None:
             return self.encode_first_stage(images.permute(0, 3, 1, 2).to(self.device))
+        moments = []
         for i, key in enumerate(keys):
-            if key not in self._moments:
+            if (parameters := self._moments.get(key)) is None:
                 pixels = images[i : i + 1].permute(0, 3, 1, 2).to(self.device)
-                self._moments[key] = self.encode_first_stage(pixels).parameters
-        return DiagonalGaussianDistribution(torch.cat([self._moments[key] for key in keys]))
+                parameters = self.encode_first_stage(pixels).parameters
+                if len(self._moments) * parameters.nbytes < KEPT_BYTES:
+                    self._moments[key] = parameters
+            moments.append(parameters)
+        return DiagonalGaussianDistribution(torch.cat(moments))
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps."""
+    def forward(self, x: torch.Tensor, c: list[str], mask: torch.Tensor | None = None
+                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps; mask as p_losses
+        takes it."""
         t, noise = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device), torch.randn_like(x)
-        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise)
+        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise, mask)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
-                 noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+                 noise: torch.Tensor | None = None, mask: torch.Tensor | None = None
+                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """As DDPM has it, plus the vectors' distance to their start where embedding_reg_weight says so."""
-        loss, parts = super().p_losses(x_start, cond, t, noise)
+        loss, parts = super().p_losses(x_start, cond, t, noise, mask)
         if self.embedding_reg_weight > 0:
             stage = "train" if self.training else "val"
             parts[f"{stage}/loss_emb_reg"] = self.embedding_manager.embedding_to_coarse_loss()
@@ -310,13 +330,14 @@ class LatentDiffusion(DDPM):
         return loss, parts
 
     def shared_step(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss [], {name: value}) of a batch of a data set: pictures [B, H, W, 3] in [-1, 1] and their prompts."""
+        """(loss [], {name: value}) of a batch of a data set: pictures [B, H, W, 3] in [-1, 1] and their prompts,
+        perhaps with masks [B, H, W]."""
         # Chance is a function of the run's seed and the batch's place in it, so that a resumed run draws what an
         # uninterrupted one would have drawn.
         if "position" in batch:
             torch.manual_seed(derive_seed(self.seed, int(batch["position"][0])))
         x = self.get_first_stage_encoding(self._posterior(batch))
-        return self(x, batch[self.cond_stage_key])
+        return self(x, batch[self.cond_stage_key], batch.get("mask"))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is learned, at `learning_rate`."""
