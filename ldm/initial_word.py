@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from ldm.errors import UserError
 from ldm.fixed_loss import fixed_batch
-from ldm.models.diffusion.ddpm import LatentDiffusion
+from ldm.models.diffusion.ddpm import LatentDiffusion, weighted_mean
 from ldm.modules.encoders.modules import BERTEmbedder
 from ldm.util import ROOT, resolve_folder
 
@@ -43,6 +43,7 @@ class Trial:
         self.model, manager = model, model.embedding_manager
         batch = fixed_batch(dataset, draws)
         z = model.get_first_stage_encoding(model._posterior(batch).mode())
+        self.mask = batch["mask"].to(z.device) if "mask" in batch else None
         generator = torch.Generator().manual_seed(seed)
         self.noise = torch.randn(z.shape, generator=generator).to(z)
         first, end = model.timestep_range
@@ -67,7 +68,7 @@ class Trial:
             tokens = torch.where(self.place[row], words[:, None], self.tokens[row])
             features = model.cond_stage_model.transformer(tokens, model.embedding_manager)
             difference = model.apply_model(self.x[row], self.t[row], features) - self.noise[row]
-            error = difference.square().mean(dim=(1, 2, 3))
+            error = weighted_mean(difference.square(), None if self.mask is None else self.mask[row])
             errors.append(model.simple_weights[self.t[row]] * error)
         return torch.cat(errors).reshape(len(ids), len(draws))
 

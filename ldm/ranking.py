@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from ldm.data.chart import curves
-from ldm.data.pictures import save_image, to_images
+from ldm.data.pictures import save_image, to_image, to_images
+from ldm.errors import UserError
 from ldm.files import write_bytes
 from ldm.generate import sample_prompt
 from ldm.schema import Count, Range, Trimmed
+from ldm.targets import get_obj_from_str
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -43,18 +48,24 @@ class Ranked:
     score: float = 0.0
 
 
-class StepRanking:
-    """Draws with the saved steps of a word, and lets a CLIP, the judge, say how well they do."""
+class StepRanking(pl.Callback):
+    """Draws with the saved steps of a word, and lets a CLIP, the judge, say how well they do.
+
+    It stands among a config's callbacks, and acts when training is over and all is saved: `rank` is called then.
+    """
 
     def __init__(
         self,
         judge: Trimmed,                             # folder, or name on the model hub
-        edits: list[Trimmed] | None = None,         # prompts with {} for the word that ask for more than it; None: EDITS
+        edits: list[Trimmed] | None = None,         # prompts with {} for the word, and more; None: EDITS
         reconstruction: Trimmed = "a photo of a {}",  # the prompt for the word alone
         pictures: Count = 4,                        # of the word alone
         steps: Count = 6,                           # saved steps that are ranked, at most: the last, others evenly
         sampling_steps: SamplingSteps = 10,         # of DPM-Solver++
+        disabled: bool = False,
     ):
+        super().__init__()
+        self.disabled = disabled
         self.name, self.reconstruction, self.pictures = judge, reconstruction, pictures
         self.edits = list(edits or EDITS)
         self.most, self.sampling_steps = steps, sampling_steps
@@ -80,25 +91,32 @@ class StepRanking:
                                                        edited)
         return Ranked(step, float(fidelity.mean()), float(editability.mean()))
 
-    def rank(self, model: LatentDiffusion, training: Sequence[np.ndarray], run: Path) -> list[Ranked]:
-        """Rank the saved steps of a run, in the order of steps; write the best as BEST beside them, and TABLE and
-        CURVES into the run folder. The model keeps the word that it has."""
+    def check(self) -> None:
+        """Raises UserError for edit prompts without {} and where the judge cannot be read, before hours are spent."""
+        for prompt in (self.reconstruction, *self.edits):
+            if "{}" not in prompt:
+                raise UserError(f"ranking: the prompt {quoted(prompt)} has no {{}} in it, where the word goes")
+        assert self.judge
+
+    def rank(self, model: LatentDiffusion, dataset: Any, run: Path) -> list[Ranked]:
+        """Rank the saved steps of a run, in the order of steps, and say so on stderr; write the best as BEST beside
+        them, and TABLE and CURVES into the run folder. The model keeps the word that it has."""
+        started = time.monotonic()
         folder = run / "checkpoints"
         saved = saved_steps(folder)
-        last = folder / "embeddings.pt"
-        pictures = [Image.fromarray(pixels) for pixels in training]
-        manager = model.embedding_manager
+        training = training_pictures(dataset)
+        manager, was_training = model.embedding_manager, model.training
         word = manager.placeholder_strings[0]
-        training_mode = model.training
+        self.judge.model.to(model.device)
         model.eval()
+        measured = []
         try:
-            measured = []
             for step in spread(list(saved), self.most):
                 manager.load(saved[step])
-                measured.append(self.measure(model, word, pictures, step))
+                measured.append(self.measure(model, word, training, step))
         finally:
-            manager.load(last)
-            model.train(training_mode)
+            manager.load(folder / "embeddings.pt")
+            model.train(was_training)
         ranked = with_scores(measured)
         best = best_of(ranked)
         write_bytes(folder / BEST, saved[best.step].read_bytes())
@@ -108,11 +126,39 @@ class StepRanking:
         save_image(curves([r.step for r in ranked], {
             "fidelity: like the training pictures": [r.fidelity for r in ranked],
             "editability: does what else the prompt says": [r.editability for r in ranked]}, best.step), run / CURVES)
+        print(f"{len(ranked)} saved steps, judged by {self.name} on {self.pictures} pictures of the word alone and "
+              f"{len(self.edits)} of edits, in {time.monotonic() - started:.0f} s:\n{describe(ranked, best)}\n"
+              f"{folder / BEST} is step {best.step}; the curves: {run / CURVES}", file=sys.stderr)
         return ranked
 
-    def describe(self) -> str:
-        """What ranks, for people."""
-        return f"judged by {quoted(self.name)}: {self.pictures} pictures of the word alone, {len(self.edits)} of edits"
+
+def ranks(trainer: pl.Trainer) -> StepRanking | None:
+    """What ranks the saved steps of a trainer's run, if anything does."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((c for c in callbacks if isinstance(c, StepRanking) and not c.disabled), None)
+
+
+def set_judge(config: DictConfig, judge: str) -> None:
+    """Let a training config name the CLIP that ranks, "off" for none, with the prompts that it has."""
+    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
+    names = [name for name, callback in callbacks.items() if get_obj_from_str(callback.target) is StepRanking]
+    for name in names or ([] if judge == "off" else ["ranking"]):
+        params = {"disabled": True} if judge == "off" else {"disabled": False, "judge": judge}
+        OmegaConf.update(config, f"lightning.callbacks.{name}", {"target": "ldm.ranking.StepRanking", "params": params},
+                         force_add=True)
+
+
+def training_pictures(dataset: Any) -> list[Image.Image]:
+    """What a data set shows in its first round, at most 16 pictures."""
+    count = min(getattr(dataset, "num_images", 16), len(dataset), 16)
+    return [to_image(dataset[position]["image"].permute(2, 0, 1)) for position in range(count)]
+
+
+def describe(ranked: Sequence[Ranked], best: Ranked) -> str:
+    """The ranking as a table."""
+    rows = [f"{row.step:8,}  {row.fidelity:8.3f}  {row.editability:11.3f}  {row.score:5.3f}" + "  best" * (row is best)
+            for row in ranked]
+    return "\n".join(["    step  fidelity  editability  score", *rows])
 
 
 def saved_steps(folder: Path) -> dict[int, Path]:

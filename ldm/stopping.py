@@ -9,11 +9,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
 from ldm.fixed_loss import fixed_batch, fixed_loss
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS, EmbeddingManager
 from ldm.schema import Count, Share
+from ldm.targets import get_obj_from_str
 
 STATE = "AutoStop"  # where a training checkpoint has this callback's state, under `callbacks`
 HARDLY = 0.02       # of a start's length: a word that moved less has hardly learned anything
@@ -38,8 +40,8 @@ class AutoStop(pl.Callback):
         self,
         window: Count = 310,      # steps
         threshold: Share = 0.15,
-        pictures: Count = 16,     # of the fixed batch, as the training set draws them
-        every: Count = 5,         # steps between measurements
+        pictures: Count = 8,      # of the fixed batch, as the training set draws them
+        every: Count = 10,        # steps between measurements
         disabled: bool = False,
     ):
         super().__init__()
@@ -69,7 +71,7 @@ class AutoStop(pl.Callback):
         self.last_step = trainer.global_step
         if self.disabled:
             return
-        dataset = getattr(trainer, "datamodule", None) and trainer.datamodule.datasets.get("train")
+        dataset = getattr(getattr(trainer, "datamodule", None), "datasets", {}).get("train")
         if dataset is None:
             raise UserError("--stop auto: needs a data module with a training set; learn with --stop off")
         self.batch = fixed_batch(dataset, min(self.pictures, len(dataset)))
@@ -96,6 +98,21 @@ class AutoStop(pl.Callback):
         pl_module.log("fixed_loss", self.losses[-1], batch_size=1)
         if settled(self.losses, self.window, self.threshold):
             self.done = trainer.should_stop = True
+
+
+def stops(trainer: pl.Trainer) -> AutoStop | None:
+    """What may end the training of a trainer before its last step, if anything may."""
+    return next((c for c in trainer.callbacks if isinstance(c, AutoStop) and not c.disabled), None)  # type: ignore[attr-defined]
+
+
+def set_stop(config: DictConfig, stop: str) -> None:
+    """Let a training config say whether learning may end by itself, "auto" or "off", with the numbers that it has."""
+    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
+    names = [name for name, callback in callbacks.items() if get_obj_from_str(callback.target) is AutoStop]
+    for name in names:
+        OmegaConf.update(config, f"lightning.callbacks.{name}.params.disabled", stop == "off", force_add=True)
+    if not names and stop != "off":
+        OmegaConf.update(config, "lightning.callbacks.stopping", {"target": "ldm.stopping.AutoStop"}, force_add=True)
 
 
 def batch_hash(batch: Mapping[str, Any], model: Any) -> str:
@@ -125,9 +142,9 @@ def describe_movement(start: Mapping[str, torch.Tensor], now: Mapping[str, torch
     for placeholder, distance, length in movement(start, now):
         lines.append(f"the word {placeholder} moved {distance:.2f} from its start, which is {length:.2f} long")
         if distance < HARDLY * length:
-            lines.append(f"warning: {placeholder} has hardly learned anything. Likely causes: too few steps "
-                         "(lightning.trainer.max_steps), a rate that is too low (model.base_learning_rate), or captions "
-                         f"without {placeholder}")
+            lines.append(f"warning: {placeholder} has hardly learned anything; likely causes: too few steps "
+                         "(lightning.trainer.max_steps), too low a rate (model.base_learning_rate), captions without "
+                         f"{placeholder}")
     return lines
 
 
