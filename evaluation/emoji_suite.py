@@ -81,14 +81,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS + MORE,
                         help=f"what to measure; default: all but {', '.join(MORE)}")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
-    suite = Suite(opt, opt.variant)
     asked = set(opt.parts or PARTS)
-    folders = suite.held_out_folders() if asked & FOLDERS else []  # first: a wrong name must not cost minutes
-    if opt.variant == "v1" or len(folders) < 2:
+    if opt.variant == "v1" or len(opt.concepts or PARTS) < 2:
         if opt.parts and asked & PAIRS:
             raise UserError(f"--parts {' '.join(sorted(asked & PAIRS))}: two words in a prompt need two concepts, and "
                             "no --variant v1, where each word has an adapter of its own")
         asked -= PAIRS
+    suite = Suite(opt, opt.variant)
+    folders = suite.held_out_folders() if asked & FOLDERS else []  # first: a wrong name must not cost minutes
     report = seen(suite) if "seen" in asked else {}
     if parts := tuple(part for part in ("heldout", "initword") if part in asked):
         report |= words(suite, folders, parts)

@@ -19,6 +19,7 @@ from ldm.serialization import write_tensors
 from load import load_config
 
 SIGNS = ("*", "&")  # how prompts write the two
+STEPS = "lightning.trainer.max_steps="
 MANAGER = "model.params.personalization_config.params"
 
 
@@ -41,9 +42,10 @@ def learn_together(suite: Suite, folders: tuple[Path, Path]) -> Path:
             write_bytes(folder / f"{source.name}-{picture.name}", picture.read_bytes())
             write_bytes(folder / f"{source.name}-{picture.stem}.txt", captions.encode())
     kinds = [suite.opt.init_word or suite.by_slug[f.name]["kind"] for f in folders]
-    steps = 2 * OmegaConf.select(config, "lightning.trainer.max_steps")
+    said = [o.removeprefix(STEPS) for o in suite.opt.override if o.startswith(STEPS)]
+    steps = 2 * int(said[-1] if said else OmegaConf.select(config, STEPS.rstrip("=")))
     overrides = (f"{MANAGER}.placeholder_strings={json.dumps(SIGNS)}",
-                 f"{MANAGER}.initializer_words={json.dumps(kinds)}", f"lightning.trainer.max_steps={steps}")
+                 f"{MANAGER}.initializer_words={json.dumps(kinds)}", f"{STEPS}{steps}")
     return suite.learn(folder, overrides, "together", kinds[0])
 
 

@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from ldm.data.captions import SUFFIXES, beside, read_captions, side_in
+from ldm.data.captions import SUFFIXES, beside, names, read_captions, side_in
 from ldm.data.framing import Fit, Picture, make_picture
 from ldm.data.masks import Mask, find_masks, open_masked
 from ldm.data.pictures import list_images, say_once
 from ldm.data.summary import describe_set, note_unused
 from ldm.errors import UserError
-from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+from ldm.modules.embedding_manager import PER_IMAGE_TOKENS, EmbeddingManager
 from ldm.schema import Count, Natural, Share, Trimmed, Width
+from ldm.util import quoted
 
 # Neutral contexts for a thing: the word must come to mean the thing, not one way of showing it.
 TEMPLATES = (
@@ -61,6 +62,7 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         flip_p: Share = 0.5,                  # chance of mirroring; none where a sentence says left or right
         set: str = "train",                   # "train" or "val": the same pictures, other draws
         placeholder_token: Trimmed = "*",
+        placeholder_tokens: list[Trimmed] | None = None,  # of a run that learns several words; captions say which
         per_image_tokens: bool = False,       # sometimes name the single picture too
         center_crop: bool = False,            # `fit` where there is none: crop, otherwise squeeze, as published
         mixing_prob: Share = 0.25,            # how often the single picture is named
@@ -103,9 +105,14 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
         files = beside(self.image_paths, left_out, SUFFIXES) if captions else {}
-        self.captions = {path: read_captions(file, [placeholder_token]) for path, file in files.items()}
+        words = placeholder_tokens or [placeholder_token]
+        self.captions = {path: read_captions(file, words) for path, file in files.items()}
         self.sided = next((f"{where} says {side!r}" for where, sentence in self.sentences()
                            if (side := side_in(sentence))), None)
+        for word in words:
+            if word != placeholder_token and not any(names(sentence, word) for _, sentence in self.sentences()):
+                say_once(f"warning: no caption in {data_root} names {word}, which will not be learned; write it into "
+                         "text files beside its pictures")
         self.flip_p = 0.0 if self.sided else flip_p
         left_out = note_unused(left_out, [*files.values(), *masks.values()])
         self.summary = "\n".join(describe_set(self, data_root, left_out, mirrored=flip_p > 0))
@@ -130,6 +137,16 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
             yield from ((f"the caption of {path.name}", line) for line in lines)
         if len(self.captions) < self.num_images:
             yield from (("a template", template) for template in self.templates)
+
+    def check_captions(self, manager: EmbeddingManager) -> None:
+        """Raises UserError for a caption in which the text encoder does not come upon a learned word, as where it is
+        too long; warns of one with words that it cannot read."""
+        for path, lines in self.captions.items():
+            for caption in (line.replace("{}", self.word) for line in lines):
+                if not manager.placeholders_in(caption):
+                    raise UserError(f"the caption of {path}, {quoted(caption, 80)}: the text encoder does not come "
+                                    "upon the word in it; shorten it, or leave captions out: --captions false")
+                manager.warn_about([caption])
 
     @property
     def images(self) -> list[np.ndarray]:
