@@ -326,8 +326,7 @@ def choose_start(opt: argparse.Namespace, configs: list[DictConfig], dataset: An
     found = [word for word, _ in find_words(model, dataset, manager.placeholder_strings[0])]
     say(f"--init_word auto: {found[0]} tells most about the pictures, then {', '.join(found[1:5])}")
     opt.init_word = found[0]
-    manager.initializer_words = [opt.init_word, *manager.initializer_words[1:]]
-    manager.reset_parameters()
+    manager.start_from(opt.init_word)
     for config in configs:
         OmegaConf.update(config, INIT_WORDS, manager.initializer_words, force_add=True)
 
@@ -468,7 +467,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     from ldm.provenance import note_provenance
     from ldm.ranking import ranks
     from ldm.schedules import parse_schedule
-    from ldm.stopping import describe_movement, vectors_of
+    from ldm.stopping import describe_movement
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -489,7 +488,6 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     model.learning_rate = rate
     note_provenance(model, config.run.actual_resume, getattr(dataset, "keys", ()),
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
-    start = vectors_of(model.embedding_manager)
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
@@ -502,7 +500,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
         if ranking := ranks(trainer):
             ranking.check()
         learn(run, trainer, setup, inversion, data)
-        for line in describe_movement(start, vectors_of(model.embedding_manager)):
+        for line in describe_movement(model.embedding_manager):
             say(line)
         if ranking and trainer.is_global_zero:
             ranking.rank(model.to(trainer.strategy.root_device), dataset, setup.logdir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch.utils.data import Dataset
 from ldm.errors import UserError
 from ldm.fixed_loss import fixed_batch
 from ldm.models.diffusion.ddpm import LatentDiffusion, weighted_mean
-from ldm.modules.encoders.modules import BERTEmbedder
+from ldm.modules.embedding_manager import EmbeddingManager, Layout
+from ldm.modules.encoders.text_encoder import TextEncoder
 from ldm.util import ROOT, resolve_folder
 
 NOUNS = "nouns.txt"  # in a tokenizer's folder: one a line
@@ -23,9 +25,9 @@ AT_A_TIME = 32  # of words with a draw, through the networks together
 GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly however many there are
 
 
-def candidates(embedder: BERTEmbedder) -> list[str]:
+def candidates(embedder: TextEncoder) -> list[str]:
     """The nouns to choose from: those of the list that the text encoder reads as one piece."""
-    own = Path(resolve_folder(embedder.tokenizer_name)) / NOUNS
+    own = Path(resolve_folder(getattr(embedder, "tokenizer_name", "bert-base-uncased"))) / NOUNS
     words = dict.fromkeys((own if own.is_file() else COMMON).read_text(encoding="utf-8").split())
     unknown, tokenizer = embedder.tknz_fn.unknown_id, embedder.tknz_fn
     return [word for word in words if len(ids := tokenizer.ids(word)) == 1 and ids[0] != unknown]
@@ -50,9 +52,10 @@ class Trial:
         places = 0.3 + 0.65 * ((0.5 + torch.arange(draws) * GOLDEN) % 1)
         self.t = (first + places * (end - first)).long().to(z.device)
         self.x = model.q_sample(z, self.t, self.noise)
-        self.tokens = model.cond_stage_model.tokenize(list(batch[model.cond_stage_key]), manager.string_to_token_dict
-                                                      ).to(z.device)
-        self.place = self.tokens == manager.string_to_token_dict[placeholder].to(z.device)
+        ids = manager.placeholder_ids()
+        self.tokens = model.cond_stage_model.tokenize(list(batch[model.cond_stage_key]), ids).cpu()
+        own = {int(i) for name, i in ids.items() if name == placeholder or name not in manager.string_to_token_dict}
+        self.place = torch.isin(self.tokens, torch.tensor(sorted(own)))
         if not self.place.any(dim=1).all():
             raise UserError(f"--init_word auto: a caption has no {placeholder} in it, so that no word can be tried in "
                             "its place; name a word")
@@ -61,16 +64,22 @@ class Trial:
     def losses(self, ids: torch.Tensor, draws: range) -> torch.Tensor:
         """The weighted error of the noise prediction, [words, draws], with each of the words [W] of one token in the
         placeholder's place."""
-        model, rows = self.model, torch.tensor(draws, device=self.x.device)
-        pairs = torch.cartesian_prod(ids.to(rows), rows).reshape(-1, 2)
+        model, manager = self.model, self.model.embedding_manager
+        pairs = torch.cartesian_prod(ids, torch.tensor(draws)).reshape(-1, 2)
         errors = []
         for words, row in (part.unbind(dim=1) for part in pairs.split(AT_A_TIME)):
             tokens = torch.where(self.place[row], words[:, None], self.tokens[row])
-            features = model.cond_stage_model.transformer(tokens, model.embedding_manager)
+            layout = manager.layout(tokens)  # of other learned words
+            features = model.cond_stage_model.features(tokens.to(self.x.device), partial(_inject, manager, layout))
+            row = row.to(self.x.device)
             difference = model.apply_model(self.x[row], self.t[row], features) - self.noise[row]
             error = weighted_mean(difference.square(), None if self.mask is None else self.mask[row])
             errors.append(model.simple_weights[self.t[row]] * error)
-        return torch.cat(errors).reshape(len(ids), len(draws))
+        return torch.cat(errors).reshape(len(ids), len(draws)).cpu()
+
+
+def _inject(manager: EmbeddingManager, layout: Layout, tokens: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+    return manager.inject(layout, embedded)
 
 
 def find_words(model: LatentDiffusion, dataset: Dataset[Any], placeholder: str, seed: int = 0
@@ -84,11 +93,11 @@ def find_words(model: LatentDiffusion, dataset: Dataset[Any], placeholder: str, 
     words = candidates(model.cond_stage_model)
     ids = torch.tensor([model.cond_stage_model.tknz_fn.ids(word)[0] for word in words])
     trial = Trial(model, dataset, placeholder, ROUNDS[-1][1], seed)
-    left, losses, done = torch.arange(len(words)), torch.empty(len(words), 0, device=trial.x.device), 0
+    left, losses, done = torch.arange(len(words)), torch.empty(len(words), 0), 0
     for share, draws in ROUNDS:
         count = min(len(left), max(FINALISTS, round(share * len(words))))
-        best = losses.mean(dim=1).argsort()[:count].cpu() if done else torch.arange(count)
-        left, losses = left[best], losses[best.to(losses.device)]
+        best = losses.mean(dim=1).argsort()[:count] if done else torch.arange(count)
+        left, losses = left[best], losses[best]
         losses = torch.cat([losses, trial.losses(ids[left], range(done, draws))], dim=1)
         done = draws
     mean = losses.mean(dim=1)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
@@ -124,22 +123,22 @@ def batch_hash(batch: Mapping[str, Any], model: Any) -> str:
 
 # How far a word has come ---------------------------------------------------------------------------------------------
 
-def vectors_of(manager: EmbeddingManager) -> dict[str, torch.Tensor]:
-    """Copies of the words' vectors as they are now, {placeholder: [n, dim]}, on the CPU; not those of single
-    pictures."""
-    return {p: v.detach().cpu().clone() for p, v in manager.string_to_param_dict.items() if p not in PER_IMAGE_TOKENS}
+def movement(manager: EmbeddingManager) -> list[tuple[str, float, float]]:
+    """(placeholder, distance from its start, length of the start) of each word, both in the mean over its vectors; not
+    of those of single pictures, nor of words whose start is not known."""
+    found = []
+    for placeholder, known in manager.provenance.items():
+        now = manager.active_vectors(placeholder).detach().cpu()
+        if known.start is not None and placeholder not in PER_IMAGE_TOKENS:
+            start = known.start[: len(now)]
+            found.append((placeholder, float((now - start).norm(dim=1).mean()), float(start.norm(dim=1).mean())))
+    return found
 
 
-def movement(start: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> list[tuple[str, float, float]]:
-    """(placeholder, distance, length of the start) of each word, both in the mean over its vectors."""
-    return [(p, float((now[p] - v).norm(dim=1).mean()), float(v.norm(dim=1).mean()))
-            for p, v in start.items() if p in now and now[p].shape == v.shape]
-
-
-def describe_movement(start: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> list[str]:
+def describe_movement(manager: EmbeddingManager) -> list[str]:
     """A line for each word that says how far it has moved, and a warning with likely causes for one that has hardly."""
     lines = []
-    for placeholder, distance, length in movement(start, now):
+    for placeholder, distance, length in movement(manager):
         lines.append(f"the word {placeholder} moved {distance:.2f} from its start, which is {length:.2f} long")
         if distance < HARDLY * length:
             lines.append(f"warning: {placeholder} has hardly learned anything; likely causes: too few steps "
