@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from ldm.checks import check_config
-from ldm.cli import gpu_number, gpu_numbers
+from ldm.cli import gpu_number, gpu_numbers, word
 from ldm.errors import UserError
 from ldm.filetypes import check_regular, shown
 from ldm.targets import PACKAGES, REGISTERED, trust_targets
@@ -35,7 +35,7 @@ __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
     "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
     "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_from_config",
-    "load_weights", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder",
+    "load_weights", "load_words", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder",
     "trust_targets",
 ]
 
@@ -67,7 +67,11 @@ MODEL_FLAGS: dict[str, dict[str, Any]] = {
     "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint"},
     "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else the "
                  "published 1.45 B model's"},
-    "--embedding_path": {"metavar": "FILE", "help": "learned words: an embeddings.pt, .bin or .safetensors"},
+    "--embedding_path": {"nargs": "+", "metavar": "FILE", "help": "learned words: files such as embeddings.pt, .bin or "
+                         ".safetensors, each word by its own name; the only word is * too"},
+    "--placeholder_string": {"nargs": "+", "type": word, "metavar": "NAME", "default": [], "help": "names for words "
+                             "whose files have none for them, or one that is taken, in order; default: the file's "
+                             "name, as in <my-cat>"},
     "--variant": {"choices": VARIANTS, "help": "the model as v1 or v2 makes it"},
     "--gpus": {"metavar": "NUMBER", "type": gpu_number, "help": "number of the GPU to use; default: the first if there "
                "is one, else the CPU"},
@@ -83,6 +87,7 @@ def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Itera
     """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
     in any case. A command that works on several GPUs at once says so."""
     flags = MODEL_FLAGS | ({"--gpus": SEVERAL_GPUS} if several_gpus else {})
+    without = {*without, *(["--placeholder_string"] if "--embedding_path" in without else [])}
     for name in dict.fromkeys([*names, "--trust_targets"]) if names else [n for n in MODEL_FLAGS if n not in without]:
         parser.add_argument(name, **flags[name])
 
@@ -220,6 +225,15 @@ def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose:
     return model.to("cpu").eval()
 
 
+def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path], names: Sequence[str] = ()) -> None:
+    """Give the model the words of files, and say on stderr how each is written in prompts; names as
+    `ldm.placeholders.call_words` has them."""
+    words = model.embedding_manager.load(paths, names)
+    for loaded in words:
+        also = " or *" * (len(words) == 1 and loaded.name != "*")
+        print(f"{loaded.name}{also}: {loaded}", file=sys.stderr)
+
+
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     """The model that the flags of `add_model_flags` name, with its learned words if they name a file, on the device
     they name."""
@@ -230,5 +244,7 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     config = model_config(opt.ckpt_path, opt.config, opt.variant)
     model = load_model_from_config(config, opt.ckpt_path)
     if getattr(opt, "embedding_path", None):
-        model.embedding_manager.load(opt.embedding_path)
+        load_words(model, opt.embedding_path, opt.placeholder_string)
+    elif getattr(opt, "placeholder_string", None):
+        raise UserError("--placeholder_string names the words of --embedding_path, and that is missing")
     return model.to(first_device(opt.gpus))

@@ -86,8 +86,10 @@ def get_parser() -> CommandParser:
     add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
                "placeholder in each; default: true")
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
-    add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
-    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
+    add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
+        "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
+    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
+        "from exactly its vectors")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
@@ -188,6 +190,8 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    if not run.state:
+        start_from_file(opt, config)
     write_flags(opt, config)
     config = check_config(config)  # again: what flags say is as free as what keys say
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
@@ -226,16 +230,38 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholders = list(words.get("placeholder_strings") or ["*"])
+    placeholders = words.get("placeholder_strings") or ["*"]
+    named = {"placeholder_token": placeholders[0]} | (
+        {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {})
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
             given = {"seed": config.run.seed} if new_seed else {}
-            given |= {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             {"placeholder_token": placeholders[0]}, given)
+                                             named, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
+
+
+def start_from_file(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Let a word that learning goes on from keep its name, unless --placeholder_string gives it another. Raises
+    UserError for a file of several words of which none is named."""
+    from omegaconf import OmegaConf
+
+    from ldm.embedding_files import read_words
+    from ldm.placeholders import call_words, same_name
+
+    words, file = OmegaConf.select(config, f"{MANAGER}.params"), config.run.get("embedding_manager_ckpt")
+    if words is None or not file:
+        return
+    called = call_words([(file, own) for own in read_words(file).own_names])
+    configured = words.get("placeholder_strings") or ["*"]
+    asked = opt.placeholder_string or configured[0]
+    if len(called) == 1:
+        words.placeholder_strings = [opt.placeholder_string or called[0], *configured[1:]]
+    elif same_name(asked) not in map(same_name, called):
+        raise UserError(f"{file} has no placeholder {asked!r}, it has {' '.join(called)}; name one of them with "
+                        "--placeholder_string")
 
 
 def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
@@ -255,17 +281,17 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
 
 def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
+    from ldm.embedding_files import read_embeddings
+
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
-    placeholder = manager.placeholder_strings[0]
+    start = manager.describe_initialisation()
     if file:
-        manager.load(file)
-        if placeholder not in manager.string_to_param_dict:
-            others = " ".join(manager.placeholder_strings)
-            raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
-                            "name one of them with --placeholder_string")
+        names = manager.placeholder_strings[:1]  # of the only word; several have those of the file
+        loaded = manager.load(file, names if len(read_embeddings(file)) == 1 else ())
+        start = "; ".join(f"{word.name}: {word}" for word in loaded)
     if not run.state:
-        say(f"starting from {file or manager.describe_initialisation()}")
+        say(f"starting from {start}")
     model.seed = config.run.seed
     return model
 
@@ -283,6 +309,8 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     learns something else."""
     import torch
 
+    from ldm.provenance import take_start
+
     assert run.state
     kept: dict[str, torch.Tensor] = {n: v for n, v in run.state["state_dict"].items() if torch.is_tensor(v)}
     learns = inversion.learned()
@@ -297,12 +325,16 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     with torch.no_grad():
         for name, value in kept.items():
             learns[name].copy_(value)
+    take_start(inversion.model.embedding_manager, run.state.get("start"))
     say(f"going on at step {run.state['global_step']} of {run.checkpoint}")
 
 
 def describe_learned(shapes: dict[str, list[int]]) -> str:
     """The words and layers behind parameters of so many shapes, by name."""
-    words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
+    from ldm.modules.embedding_manager import WordDict
+
+    words = {WordDict.word(n.rpartition("string_to_param_dict.")[2]): shape for n, shape in shapes.items()
+             if "string_to_param" in n}
     text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
     layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
     return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))
@@ -397,6 +429,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
     from ldm.plan import describe_length
+    from ldm.provenance import note_provenance
     from ldm.schedules import parse_schedule
 
     quiet_lightning()
@@ -404,6 +437,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     data = instantiate_from_config(config.data)
     data.setup()
     if isinstance(data, DataModuleFromConfig):
+        if opt.train:
+            data.check_train()
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
     if opt.seeds > 1 and trainer.world_size > 1:
@@ -412,11 +447,14 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate
+    note_provenance(model, config.run.actual_resume, getattr(getattr(data, "datasets", {}).get("train"), "keys", ()),
+                    from_file=bool(config.run.get("embedding_manager_ckpt")))
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
     dataset = getattr(data, "datasets", {}).get("train")
     if isinstance(dataset, PersonalizedBase):
+        dataset.check_captions(model.embedding_manager)
         say(dataset.summary)
         say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
                             dataset.num_images, rate, config.run.scale_lr))

@@ -7,6 +7,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import argparse
 import hashlib
+import json
 import re
 import sys
 import unicodedata
@@ -20,7 +21,7 @@ from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_co
 from ldm.errors import UserError
 from ldm.files import file_identity, output_folder
 from ldm.parameters import CHUNK, write_parameters
-from ldm.util import ROOT, quoted, resolve_file
+from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
@@ -70,11 +71,6 @@ def slug(text: str, letters: int = 60, size: int = 96) -> str:
     return words[:letters].encode()[:size].decode(errors="ignore").rstrip("-") or "empty"
 
 
-def version() -> str:
-    """The project's version."""
-    return re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
-
-
 def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model: LatentDiffusion) -> dict[str, Any]:
     """All that a picture is made with, but for its prompt and its seed; files with a hash of their content."""
     f = model.first_stage_model.downsampling
@@ -86,9 +82,11 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
         "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
         "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }
-    if opt.embedding_path:
-        settings["Embedding"] = opt.embedding_path
-        settings["Embedding hash"] = digest(Path(opt.embedding_path).read_bytes())
+    for n, path in enumerate(opt.embedding_path or [], 1):
+        name = f"Embedding {n}" if n > 1 else "Embedding"
+        settings |= {name: path, f"{name} hash": digest(Path(path).read_bytes())}
+    if opt.placeholder_string:
+        settings["Placeholder strings"] = json.dumps(opt.placeholder_string, ensure_ascii=False)
     if aligner := getattr(model.cond_stage_model, "aligner_file", None):
         settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
     return settings | {"Version": version()}

@@ -49,6 +49,8 @@ class CommandParser(argparse.ArgumentParser):
                 if argument.lower() in OFF:
                     rest.pop()
                 continue
+            if argument.startswith("--") and argument.endswith("=--"):  # which argparse would take for no value
+                self.error(f"argument {argument[:-3]}: invalid value: '--'")
             rest.append(argument)
         CommandParser.debug = bool({"-d", "--debug"} & set(rest))
         options, unknown = super().parse_known_args(rest, namespace)
@@ -195,7 +197,7 @@ def word(text: str) -> str:
 def gpu_numbers(text: str) -> str:
     """An argparse type: numbers of GPUs, such as 0 or 0,1."""
     numbers = [n for n in text.replace(" ", "").split(",") if n]
-    if not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
+    if text and not numbers or not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: give GPU numbers such as 0 or 0,1, each once")
     return ",".join(numbers)
 
@@ -271,6 +273,8 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if key not in keys and not any(key.startswith(p) for p in open_prefixes):
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
+        if text.strip() == "???":  # which OmegaConf takes for a value to be given later
+            raise UserError(f"{show(override)}: give a value")
         try:
             value = parse_yaml(text)
             for name in reversed(key.split(".")):

@@ -9,6 +9,7 @@ import torch
 
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
+from ldm.provenance import kept_start
 from ldm.schedules import Schedule
 
 PREFIX = "model."  # of the model's names in Lightning's module; files have the names without it
@@ -54,7 +55,7 @@ class TextualInversion(pl.LightningModule):
             raise Diverged(f"the learned embedding is not finite at step {step}; lower model.base_learning_rate")
         if not model.max_vector_norm:
             return
-        longest = model.cond_stage_model.transformer.token_emb.weight.norm(dim=1).max()
+        longest = model.cond_stage_model.token_embeddings.weight.norm(dim=1).max()
         for placeholder, vectors in model.embedding_manager.string_to_param_dict.items():
             times = float(vectors.detach().norm(dim=1).max() / longest)
             if times > model.max_vector_norm:
@@ -118,6 +119,7 @@ class TextualInversion(pl.LightningModule):
         learned = {PREFIX + n for n in self.learned()}
         checkpoint["state_dict"] = {n.removeprefix(PREFIX): v for n, v in checkpoint["state_dict"].items()
                                     if n in learned}
+        checkpoint["start"] = kept_start(self.model.embedding_manager)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give the names of a file the prefix that they have here, and let the config of today count: its rates, and

@@ -60,7 +60,7 @@ def read_captions(path: Path, words: Sequence[str]) -> tuple[str, ...]:
     for caption in captions:
         if not any(names(caption, word) for word in ("{}", *words)):
             raise UserError(f"{path}: {quoted(caption)} does not name the word; write {{}} or "
-                            f"{' or '.join(words)} where it goes, {remedy}")
+                            f"{' or '.join(dict.fromkeys(words))} where it goes, {remedy}")
     return captions
 
 

@@ -18,8 +18,9 @@ from ldm.data.masks import Mask, find_masks, open_masked
 from ldm.data.pictures import list_images, say_once
 from ldm.data.summary import describe_set, note_unused
 from ldm.errors import UserError
-from ldm.modules.embedding_manager import PER_IMAGE_TOKENS
+from ldm.modules.embedding_manager import PER_IMAGE_TOKENS, EmbeddingManager
 from ldm.schema import Count, Natural, Share, Trimmed, Width
+from ldm.util import quoted
 
 # Neutral contexts for a thing: the word must come to mean the thing, not one way of showing it.
 TEMPLATES = (
@@ -61,7 +62,6 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         flip_p: Share = 0.5,                  # chance of mirroring; none where a sentence says left or right
         set: str = "train",                   # "train" or "val": the same pictures, other draws
         placeholder_token: Trimmed = "*",
-        placeholder_tokens: list[Trimmed] | None = None,  # of a run that learns several words; captions say which
         per_image_tokens: bool = False,       # sometimes name the single picture too
         center_crop: bool = False,            # `fit` where there is none: crop, otherwise squeeze, as published
         mixing_prob: Share = 0.25,            # how often the single picture is named
@@ -72,6 +72,7 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         fit: Fit | None = None,               # what becomes of a picture that is no square, given a size
         captions: bool = True,                # take the lines of a.txt, beside a.png, as its prompts
         mask: Mask | None = None,             # what tells the thing; None: files where there are any
+        placeholder_tokens: list[Trimmed] | None = None,  # all words that captions may name; default: the one
     ):
         super().__init__()
         if interpolation not in INTERPOLATIONS:
@@ -103,8 +104,8 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         if per_image_tokens and self.num_images > len(PER_IMAGE_TOKENS):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
+        words = [placeholder_token, *(placeholder_tokens or [])]
         files = beside(self.image_paths, left_out, SUFFIXES) if captions else {}
-        words = placeholder_tokens or [placeholder_token]
         self.captions = {path: read_captions(file, words) for path, file in files.items()}
         self.sided = next((f"{where} says {side!r}" for where, sentence in self.sentences()
                            if (side := side_in(sentence))), None)
@@ -136,6 +137,16 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
             yield from ((f"the caption of {path.name}", line) for line in lines)
         if len(self.captions) < self.num_images:
             yield from (("a template", template) for template in self.templates)
+
+    def check_captions(self, manager: EmbeddingManager) -> None:
+        """Raises UserError for a caption in which the text encoder does not come upon a learned word, as where it is
+        too long; warns of one with words that it cannot read."""
+        for path, lines in self.captions.items():
+            for caption in (line.replace("{}", self.word) for line in lines):
+                if not manager.placeholders_in(caption):
+                    raise UserError(f"the caption of {path}, {quoted(caption, 80)}: the text encoder does not come "
+                                    "upon the word in it; shorten it, or leave captions out: --captions false")
+                manager.warn_about([caption])
 
     @property
     def images(self) -> list[np.ndarray]:

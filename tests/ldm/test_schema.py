@@ -139,7 +139,8 @@ def test_the_configs_there_are_pass_as_they_are(path):
     "model.params.image_size=15", "model.params.channels=3", "model.params.loss_type=l3", "model=5", "model.params=5",
     "model.params.first_stage_key=jpg", "model.params.first_stage_config.params.ddconfig.z_channels=0",
     "model.params.unet_config=5", "model.params.unet_config.params.context_dim=191", "data=null", "data.params.train=5",
-    "run.scale_lr=maybe", "run.seed=4294967296"])
+    "run.scale_lr=maybe", "run.seed=4294967296", "data.params.batch_size=???",
+    f"{WORDS}.num_vectors_per_token= ???"])
 def test_a_bad_value_is_named_before_anything_is_made_of_it(override):
     with pytest.raises(UserError) as refused:
         changed(override)
@@ -244,6 +245,7 @@ def learn(monkeypatch, tmp_path, *arguments, **flags):
     (f"{TRAIN}.size=60", [f"{TRAIN}.size=60", "a multiple of 16"]),
     (f'{TRAIN}.templates=["a {{}}"', [f"{TRAIN}.templates", "does not fit"]),
     (f"{TRAIN}.templates=[a photo]", ["templates", "'a photo'"]),
+    ("data.params.train=null", ["data.params.train: nothing to learn from"]),
     ("lightning.trainer.strategy=none", ["lightning.trainer", "none"]),
     ("lightning.trainer.max_time=soon", ["lightning.trainer"]),
     ("lightning.trainer.accelerator=abacus", ["lightning.trainer", "abacus"]),

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from ldm.modules.attention import CachedContext
     from ldm.modules.diffusionmodules.openaimodel import UNetModel
     from ldm.modules.embedding_manager import EmbeddingManager
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 
 # Kinds of the parameters below, as a config is checked for them.
 Network = Annotated[Mapping[str, Any], Builds("ldm.modules.diffusionmodules.openaimodel.UNetModel")]
 FirstStage = Annotated[Mapping[str, Any], Builds("ldm.models.autoencoder.AutoencoderKL")]
-CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.modules.BERTEmbedder")]
+CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.text_encoder.TextEncoder")]
 Words = Annotated[Mapping[str, Any], Builds("ldm.modules.embedding_manager.EmbeddingManager")]
 Timesteps = Annotated[int, Range(1, 100_000)]
 Noise = Annotated[float, Range(0, 1, above=True)]
@@ -219,7 +219,7 @@ class LatentDiffusion(DDPM):
     """
 
     first_stage_model: AutoencoderKL
-    cond_stage_model: BERTEmbedder
+    cond_stage_model: TextEncoder
     embedding_manager: EmbeddingManager
 
     def __init__(
@@ -310,12 +310,12 @@ class LatentDiffusion(DDPM):
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def forward(self, x: torch.Tensor, c: list[str], mask: torch.Tensor | None = None
+    def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps; mask as p_losses
-        takes it."""
+        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps; `mask` as p_losses
+        takes it, if there is one."""
         t, noise = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device), torch.randn_like(x)
-        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise, mask)
+        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise, **mask)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
                  noise: torch.Tensor | None = None, mask: torch.Tensor | None = None
@@ -337,7 +337,7 @@ class LatentDiffusion(DDPM):
         if "position" in batch:
             torch.manual_seed(derive_seed(self.seed, int(batch["position"][0])))
         x = self.get_first_stage_encoding(self._posterior(batch))
-        return self(x, batch[self.cond_stage_key], batch.get("mask"))
+        return self(x, batch[self.cond_stage_key], **({"mask": batch["mask"]} if "mask" in batch else {}))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is learned, at `learning_rate`."""
