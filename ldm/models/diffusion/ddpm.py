@@ -347,7 +347,7 @@ class LatentDiffusion(DDPM):
     def keep_norms(self) -> None:
         """After a step, give each vector of the learned words the median length of the token embeddings, and leave it
         its direction: what OneTrainer calls to preserve the embedding norm. Long vectors drown the rest of a prompt."""
-        length = self.cond_stage_model.transformer.token_emb.weight.norm(dim=1).median()
+        length = self.cond_stage_model.token_embeddings.weight.norm(dim=1).median()
         for vectors in self.embedding_manager.embedding_parameters():
             vectors.copy_(nn.functional.normalize(vectors, dim=1) * length)
 
