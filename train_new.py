@@ -42,6 +42,7 @@ from load import (
     get_obj_from_str,
     instantiate_from_config,
     load_config,
+    load_model_config,
     load_model_from_config,
     merge_configs,
 )
@@ -77,7 +78,7 @@ def get_parser() -> CommandParser:
     add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
-    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
     add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
         "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
@@ -185,7 +186,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         announce_config(beside)
-        config = merge_configs(load_config(beside), config)
+        config = merge_configs(load_model_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
@@ -230,15 +231,14 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholders = words.get("placeholder_strings") or ["*"]
-    named = {"placeholder_token": placeholders[0]} | (
-        {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {})
+    placeholders = list(words.get("placeholder_strings") or ["*"])
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
             given = {"seed": config.run.seed} if new_seed else {}
+            given |= {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             named, given)
+                                             {"placeholder_token": placeholders[0]}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 

@@ -140,7 +140,7 @@ def fits_of(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
     if width is not None and (context := given(unet, "context_dim")) is not None:
         yield ("model.params.unet_config.params.context_dim", context, context == width,
                f"{width}, as model.params.cond_stage_config.params.n_embed is")
-    words, length = given(model, "personalization_config"), given(text, "max_seq_len")
+    words, length = given(model, "personalization_config"), given(text, "max_seq_len") or given(text, "max_length")
     if length is not None and (vectors := given(words, "num_vectors_per_token")) is not None:
         yield ("model.params.personalization_config.params.num_vectors_per_token", vectors, vectors <= length - 2,
                f"at most {length - 2}: a prompt has {length} tokens")

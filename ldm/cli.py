@@ -63,8 +63,8 @@ class Formatter(argparse.HelpFormatter):
     """Says the default of every flag that has one, unless its help says it in other words."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = action.default in (None, False, argparse.SUPPRESS) or not action.option_strings or "default" in text
+        text, unset = action.help or "", action.default in (None, False, "", argparse.SUPPRESS)
+        silent = unset or not action.option_strings or "default" in text
         return text if silent else f"{text} (default: %(default)s)"
 
 
@@ -197,7 +197,8 @@ def word(text: str) -> str:
 def gpu_numbers(text: str) -> str:
     """An argparse type: numbers of GPUs, such as 0 or 0,1."""
     numbers = [n for n in text.replace(" ", "").split(",") if n]
-    if text and not numbers or not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
+    wrong = [n for n in numbers if not re.fullmatch(r"\d{1,4}", n, re.ASCII)]
+    if wrong or text and not numbers or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: give GPU numbers such as 0 or 0,1, each once")
     return ",".join(numbers)
 

@@ -62,6 +62,7 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         flip_p: Share = 0.5,                  # chance of mirroring; none where a sentence says left or right
         set: str = "train",                   # "train" or "val": the same pictures, other draws
         placeholder_token: Trimmed = "*",
+        placeholder_tokens: list[Trimmed] | None = None,  # of a run that learns several words; captions say which
         per_image_tokens: bool = False,       # sometimes name the single picture too
         center_crop: bool = False,            # `fit` where there is none: crop, otherwise squeeze, as published
         mixing_prob: Share = 0.25,            # how often the single picture is named
@@ -72,7 +73,6 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         fit: Fit | None = None,               # what becomes of a picture that is no square, given a size
         captions: bool = True,                # take the lines of a.txt, beside a.png, as its prompts
         mask: Mask | None = None,             # what tells the thing; None: files where there are any
-        placeholder_tokens: list[Trimmed] | None = None,  # all words that captions may name; default: the one
     ):
         super().__init__()
         if interpolation not in INTERPOLATIONS:
@@ -104,8 +104,8 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         if per_image_tokens and self.num_images > len(PER_IMAGE_TOKENS):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
-        words = [placeholder_token, *(placeholder_tokens or [])]
         files = beside(self.image_paths, left_out, SUFFIXES) if captions else {}
+        words = placeholder_tokens or [placeholder_token]
         self.captions = {path: read_captions(file, words) for path, file in files.items()}
         self.sided = next((f"{where} says {side!r}" for where, sentence in self.sentences()
                            if (side := side_in(sentence))), None)
