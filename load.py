@@ -88,7 +88,7 @@ SEVERAL_GPUS = {"metavar": "LIST", "type": gpu_numbers, "help": "numbers of the 
                 "the first if there is one, else the CPU"}
 
 
-def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Iterable[str] = (),
+def add_model_flags(parser: argparse._ActionsContainer, *names: str, without: Iterable[str] = (),
                     several_gpus: bool = False) -> None:
     """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
     in any case. A command that works on several GPUs at once says so."""

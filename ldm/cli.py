@@ -63,8 +63,8 @@ class Formatter(argparse.HelpFormatter):
     """Says the default of every flag that has one, unless its help says it in other words."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = action.default in (None, False, argparse.SUPPRESS) or not action.option_strings or "default" in text
+        text, unset = action.help or "", action.default in (None, False, "", argparse.SUPPRESS)
+        silent = unset or not action.option_strings or "default" in text
         return text if silent else f"{text} (default: %(default)s)"
 
 

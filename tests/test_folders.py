@@ -220,8 +220,8 @@ def test_learn_a_word_and_draw_it(folder, tmp_path):
                            start.token_embeddings.weight[start.word_ids("sculpture")[0]])
     result = run_main(train_new.main, "-t", "--resume", run, "lightning.trainer.max_steps=3")
     assert result.status == 0 and "going on at step 2" in result.err
-    result = run_main(txt2img.main, "--ckpt_path", folder, "--embedding_path", word, "--prompt", "a photo of <my-apple>",
-                      "--ddim_steps", 2, "--n_samples", 1, "--outdir", tmp_path / "out")
+    result = run_main(txt2img.main, "--ckpt_path", folder, "--embedding_path", word, "--prompt",
+                      "a photo of <my-apple>", "--ddim_steps", 2, "--n_samples", 1, "--outdir", tmp_path / "out")
     assert result.status == 0 and "warning" not in result.err, result.err
     _, _, settings = picture_parameters(only((tmp_path / "out/samples").iterdir()))
     assert settings["Model hash"] == file_identity(folder) and settings["Config"].endswith("model_index.json")

@@ -210,7 +210,8 @@ def test_help_says_what_every_flag_is_for():
     assert result.returncode == 0
     for flag in ("--base", "--train", "--name", "--postfix", "--logdir", "--project", "--resume", "--actual_resume",
                  "--data_root", "--init_word", "--placeholder_string", "--embedding_manager_ckpt", "--gpus", "--seed",
-                 "--scale_lr", "--datadir_in_name", "--no-test", "--debug"):
+                 "--seeds", "--lr_schedule", "--preview_prompt", "--scale_lr", "--datadir_in_name", "--no-test",
+                 "--debug"):
         assert flag in result.stdout
 
 

@@ -313,10 +313,11 @@ def save_image(image: Image.Image, path: str | Path, **options: Any) -> None:
     write_bytes(path, _png(image, **options))
 
 
-def save_numbered(image: Image.Image, folder: str | Path, digits: int, name: str, **options: Any) -> Path:
-    """Write a PNG as `<number>_<name>.png` under the folder's next number, which nobody else gets
+def save_numbered(image: Image.Image, folder: str | Path, digits: int, name: str, wanted: int | None = None,
+                  **options: Any) -> Path:
+    """Write a PNG as `<number>_<name>.png` under the number wanted, or the folder's next, which nobody else gets
     (ldm.files.write_numbered): its path."""
-    return write_numbered(folder, _png(image, **options), digits, f"_{name}.png")
+    return write_numbered(folder, _png(image, **options), digits, f"_{name}.png", wanted)
 
 
 def save_grid(images: torch.Tensor, path: str | Path, columns: int = 4) -> None:

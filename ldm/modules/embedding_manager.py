@@ -355,13 +355,14 @@ class EmbeddingManager(nn.Module):
                 print(f"warning: {STAR} in {quoted(prompt)} is none of the learned words, which are written "
                       f"{' '.join(words)}", file=sys.stderr)
 
-    def warn_about(self, prompts: list[str], learned: bool = True) -> None:
+    def warn_about(self, prompts: list[str], learned: bool = True, negative_prompt: str = "") -> None:
         """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
-        read, no learned word, or placeholders where nothing was learned."""
+        read, no learned word, neither in them nor in the negative prompt, or placeholders where nothing was learned."""
+        own, prompts = prompts, [*prompts, negative_prompt]
         for prompt in dict.fromkeys(prompts):
             self.embedder.warn_if_unreadable(prompt, self.placeholder_ids())
         if learned:
-            self.warn_if_absent(prompts)
+            self.warn_if_absent([] if self.placeholders_in(negative_prompt) else own)
             self._warn_of_stars(prompts)
             return
         words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))

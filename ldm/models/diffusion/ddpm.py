@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from ldm.generate import latent_shape, sample_prompt
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
+from ldm.prompts import Prompt, escape_prompt
 from ldm.schema import Builds, Count, Guidance, Natural, Positive, Range, Share, Weight, Width
 from ldm.util import instantiate_from_config
 
@@ -270,8 +271,9 @@ class LatentDiffusion(DDPM):
 
     # Text ------------------------------------------------------------------------------------------------------------
 
-    def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
-        """Features [B, N, D] of prompts, learned words in place."""
+    def get_learned_conditioning(self, c: Sequence[str | Prompt]) -> torch.Tensor:
+        """Features [B, N, D] of prompts, learned words in place. A text is read letter for letter, a Prompt
+        (`ldm.prompts.parse_prompt`) with the weights of its words."""
         return self.cond_stage_model.encode(c, embedding_manager=self.embedding_manager)
 
     # Pictures --------------------------------------------------------------------------------------------------------
@@ -363,7 +365,8 @@ class LatentDiffusion(DDPM):
         log = {"inputs": images, "reconstruction": self.decode_first_stage(
             self.scale_factor * self.encode_first_stage(images).mode())}
         if sample:
-            prompts, seeds = list(batch[self.cond_stage_key][:N]), [self.seed + i for i in range(len(images))]
+            prompts = [escape_prompt(caption) for caption in batch[self.cond_stage_key][:N]]
+            seeds = [self.seed + i for i in range(len(images))]
             shape = latent_shape(self, *images.shape[2:])
             for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
                 log[name] = sample_prompt(self, prompts, seeds, "dpm_solver", ddim_steps, scale, shape=shape)

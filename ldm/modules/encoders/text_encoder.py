@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import torch
 from torch import nn
 
+from ldm.modules.encoders.weights import token_weights, weigh
 from ldm.placeholders import split_prompt
+from ldm.prompts import Prompt
 from ldm.schema import Range
 from ldm.util import quoted
 
@@ -144,18 +146,42 @@ class TextEncoder(nn.Module):
             self._tknz_fn = self.make_tokenizer()
         return self._tknz_fn
 
-    def forward(self, text: str | list[str], embedding_manager: EmbeddingManager | None = None) -> torch.Tensor:
+    def forward(self, text: str | Sequence[str | Prompt], embedding_manager: EmbeddingManager | None = None
+                ) -> torch.Tensor:
         """Prompts -> features [B, max_seq_len, width]; the manager puts its vectors in place of placeholders, and has
-        the last word on the features."""
+        the last word on the features, but for the weights that a Prompt gives its words."""
+        prompts = [text] if isinstance(text, str) else list(text)
+        texts = [prompt if isinstance(prompt, str) else prompt.text for prompt in prompts]
         device = self.token_embeddings.weight.device
         if embedding_manager is None:
-            return self.features(self.tokenize(text, {}).to(device))
-        manager, tokens = embedding_manager, self.tokenize(text, embedding_manager.placeholder_ids())
+            return self._weighted(prompts, self.features(self.tokenize(texts, {}).to(device)), {}, None)
+        manager, placeholders = embedding_manager, embedding_manager.placeholder_ids()
+        tokens = self.tokenize(texts, placeholders)
         layout = manager.layout(tokens)  # on the CPU, where tokens are made: the device is never waited for
         features = self.features(tokens.to(device), lambda _, embedded: manager.inject(layout, embedded))
-        return manager.refine(features, layout)
+        return self._weighted(prompts, manager.refine(features, layout), placeholders, layout.source)
 
     encode = forward
+
+    def _weighted(self, prompts: Sequence[str | Prompt], features: torch.Tensor, placeholders: Placeholders,
+                  source: torch.Tensor | None) -> torch.Tensor:
+        """Features [B, N, width] with the prompts' weights on them; those of a prompt without weights are what they
+        were. `source` [B, N] is the token that each position comes from; None: its own."""
+        if not any(isinstance(prompt, Prompt) and prompt.weighted for prompt in prompts):
+            return features
+        rows = list(features)
+        for i, prompt in enumerate(prompts):
+            if isinstance(prompt, Prompt) and prompt.weighted:
+                weights = torch.tensor(self.token_weights(prompt, placeholders), device="cpu")
+                rows[i] = weigh(rows[i], (weights if source is None else weights[source[i]]).to(rows[i]))
+        return torch.stack(rows)
+
+    def token_weights(self, prompt: Prompt, placeholders: Placeholders) -> list[float]:
+        """The weight of each of the max_seq_len tokens that `tokenize` makes of a prompt; 1 for those that begin and
+        end it, and for padding."""
+        tokens = self.tknz_fn.read([prompt.text], placeholders)[0]
+        weights = [1.0, *token_weights(prompt.weights, tokens.spans)[: self.max_seq_len - 2]]
+        return weights + [1.0] * (self.max_seq_len - len(weights))
 
     def tokenize(self, text: str | list[str], placeholders: Placeholders) -> torch.Tensor:
         """Token ids [B, max_seq_len], on the CPU, of prompts in which placeholders may stand."""
