@@ -514,10 +514,13 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
 
 def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: str = "") -> None:
     """Say on stderr what is learned, and how fast."""
+    from ldm.stopping import stops
+
     parameters = sum(p.numel() for p in inversion.model.trainable_parameters())
     rate = inversion.schedule.describe(inversion.model.learning_rate, run.state["global_step"] if run.state else 0,
                                        trainer.max_steps)
-    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{more}")
+    most = " at most" if stops(trainer) else ""
+    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{most}{more}")
 
 
 def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule

@@ -61,7 +61,7 @@ class StepRanking(pl.Callback):
         reconstruction: Trimmed = "a photo of a {}",  # the prompt for the word alone
         pictures: Count = 4,                        # of the word alone
         steps: Count = 6,                           # saved steps that are ranked, at most: the last, others evenly
-        sampling_steps: SamplingSteps = 10,         # of DPM-Solver++
+        sampling_steps: SamplingSteps = 8,          # of DPM-Solver++
         disabled: bool = False,
     ):
         super().__init__()
