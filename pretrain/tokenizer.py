@@ -18,6 +18,8 @@ from pretrain.languages.en import many
 from pretrain.lexicon import Lexicon
 from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, all_concepts, cldr_names, seen
 
+BEHIND = re.compile(r" (?:with|of|on|in|for|from|at|behind|and) ")  # ends the noun in a name and what stands before it
+
 
 def corpus() -> list[str]:
     """Every text the vocabulary must read in whole words: captions, training templates, names of all emoji."""
@@ -45,10 +47,18 @@ def known_words() -> dict[str, str]:
     return known
 
 
+def nouns() -> list[str]:
+    """The words that a model trained on captions knows as things: the nouns of the names it sees, and their kinds. A
+    word may start from one of them (ldm/initial_word.py)."""
+    names = [name for c in seen() for name in (c.name, c.kind)]
+    return sorted({noun for name in names if (noun := BEHIND.split(name.lower())[0].split()[-1]).isalpha()})
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Write the vocabulary."""
+    """Write the vocabulary, and the list of nouns in it."""
     flags = CommandParser(description="Build the emoji model's word-piece vocabulary.")
-    flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt and tokenizer_config.json")
+    flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt, nouns.txt and "
+                       "tokenizer_config.json")
     out = flags.parse_args(arguments).out
     from transformers import BertTokenizer
 
@@ -66,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     signs += sorted({w for w in words if len(w) == 1} - set(signs))
     vocabulary = special + signs + letters + PER_IMAGE_TOKENS + sorted(words - set(signs))
     write_bytes(out / "vocab.txt", ("\n".join(vocabulary) + "\n").encode())
+    write_bytes(out / "nouns.txt", ("\n".join(nouns()) + "\n").encode())
     write_bytes(out / "tokenizer_config.json", (json.dumps(
         {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512}) + "\n").encode())
     rows = "".join(f"{word}\t{instead}\n" for word, instead in sorted(known_words().items()))

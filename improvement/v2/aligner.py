@@ -200,19 +200,10 @@ class Aligner(nn.Module):
                   name_ids: NameTokens | None = None) -> torch.Tensor:
         """Token ids [B, max_target_len], on the CPU, of the translation that `decode` finds: a copy becomes the token
         id of its placeholder or the token ids of its name, and pad_id follows eos_id."""
-        V, N = len(token_embeddings), len(self.position_embeddings)
-        rows = []
+        N, rows = len(self.position_embeddings), []
         for row, tokens in enumerate(self.decode(source, token_embeddings, eos_id, beams).tolist()):
-            ids: list[int] = []
-            for token in tokens:
-                if token < V:
-                    ids.append(token)
-                elif placeholder := source.placeholders[row].get(token - V):
-                    ids.append(int(placeholder_ids[placeholder]))
-                elif source.names and name_ids:
-                    name_ids.put_behind(ids, source.names[row][token - V])
-                if token == eos_id:
-                    break
+            tokens = tokens[: tokens.index(eos_id) + 1] if eos_id in tokens else tokens
+            ids, _ = spelt(tokens, source, row, placeholder_ids, len(token_embeddings), name_ids)
             ids = ids[:N] if eos_id not in ids[N:] else [*ids[: N - 1], eos_id]
             rows.append(ids + [pad_id] * (N - len(ids)))
         return torch.tensor(rows)
@@ -225,7 +216,24 @@ class Aligner(nn.Module):
         return self.gap(source.memory)[..., 0]
 
 
-def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_ids: dict[str, torch.Tensor],
+def spelt(tokens: list[int], source: SourceEncoding, row: int, placeholder_ids: Placeholders, vocab_size: int,
+          name_ids: NameTokens | None = None) -> tuple[list[int], list[int]]:
+    """Token ids of a translation, ids of the extended vocabulary, of one row of the source, and for each the place in
+    the translation that it comes from."""
+    ids: list[int] = []
+    places: list[int] = []
+    for place, token in enumerate(tokens):
+        if token < vocab_size:
+            ids.append(token)
+        elif placeholder := source.placeholders[row].get(token - vocab_size):
+            ids.append(int(placeholder_ids[placeholder]))
+        elif source.names and name_ids:
+            name_ids.put_behind(ids, source.names[row][token - vocab_size])
+        places += [place] * (len(ids) - len(places))
+    return ids, places
+
+
+def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_ids: Placeholders,
                 vocab_size: int, pad_id: int = 0, name_ids: NameTokens | None = None
                 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels [B, N'] in the extended vocabulary for target token ids [B, N], and what precedes them in teacher forcing.

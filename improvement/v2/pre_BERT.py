@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import unicodedata
 import warnings
@@ -15,13 +16,15 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from improvement.v2 import names
-from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
+from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner, spelt
+from improvement.v2.alignment import align, cross_attention, weighed_words
 from improvement.v2.names import Names, NameTokens
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
 from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.placeholders import split_prompt
 from ldm.pretrained import from_pretrained
+from ldm.prompts import Prompt
 from ldm.schema import Trimmed
 from ldm.util import quoted, resolve_file, resolve_folder
 
@@ -156,6 +159,21 @@ class MultilingualEmbedder(nn.Module):
                 texts.append(text)
         return texts
 
+    def weighed_words(self, prompt: Prompt, placeholders: Sequence[str], ignore_case: bool = False
+                      ) -> tuple[list[int], list[float]]:
+        """(the word of each source token of a prompt, -1 for none; the weight of each word), for the tokens of
+        `tokenize`. A placeholder is a word."""
+        text, weights, rest = "", list[float](), prompt.weights
+        for part in split_prompt(prompt.text, placeholders, ignore_case):
+            own, rest = rest[: len(part.text)], rest[len(part.text) :]
+            piece = f" {self.tokenizer.mask_token} " if part.placeholder else part.text
+            text, weights = text + piece, weights + ([sum(own) / len(own)] * len(piece) if part.placeholder else own)
+        if placeholders:
+            text, weights = text.strip(), weights[len(text) - len(text.lstrip()) :]
+        spans = self.tokenizer(text, truncation=True, max_length=self.max_length, return_offsets_mapping=True,
+                               verbose=False)["offset_mapping"]
+        return weighed_words(text, weights, spans)
+
     def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
                 ) -> SourceEncoding:
         """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
@@ -222,7 +240,7 @@ class AlignedEmbedder(BERTEmbedder):
             source = self.read([texts[i] for i in sentences], placeholders)
             translation = self.translator[1].translate(
                 source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id,
-                beams=BEAMS, name_ids=NameTokens(tokenizer))
+                beams=BEAMS, name_ids=self.name_tokens)
             rows |= dict(zip(sentences, translation, strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
 
@@ -239,6 +257,31 @@ class AlignedEmbedder(BERTEmbedder):
                 gaps = source_encoder.runs(source, aligner.not_understood(source) > 0)
             read.append(Reading(tokenizer.decode(inner, placeholders), tuple(gaps)))
         return read
+
+    @torch.no_grad()
+    def token_weights(self, prompt: Prompt, placeholders: Placeholders) -> list[float]:
+        """The weight of each token of a prompt's translation: that of the word it comes from, by where the aligner
+        looked (`improvement.v2.alignment`). What is copied, placeholders and names, comes from where it stands."""
+        weights = [1.0] * self.max_seq_len
+        words, word_weights = self.translator[0].weighed_words(prompt, list(placeholders), self.tknz_fn.ignores_case)
+        if not self.tknz_fn.ids(prompt.text) or not word_weights:
+            return weights
+        source, embeddings = self.read([prompt.text], placeholders), self.token_embeddings.weight
+        aligner, V, end = self.translator[1], len(embeddings), self.tknz_fn.end_id
+        tokens = aligner.decode(source, embeddings, end, BEAMS)
+        ids, places = spelt(tokens[0].tolist(), source, 0, placeholders, V, self.name_tokens)
+        from_words = align(cross_attention(aligner, source, embeddings, tokens[:, :-1])[0], words)
+        ends = ids.index(end) if end in ids else len(ids)
+        for n, place in enumerate(places[:ends][: self.max_seq_len - 1]):
+            token = int(tokens[0, place])
+            word = words[token - V] if token >= V else from_words[place] if n else -1
+            weights[n] = word_weights[word] if word >= 0 else 1.0
+        return weights
+
+    @functools.cached_property
+    def name_tokens(self) -> NameTokens:
+        """The token ids of English names."""
+        return NameTokens(self.tknz_fn)
 
     def reads(self, word: str) -> bool:
         """Whether a word in any language has tokens of its own."""
