@@ -170,7 +170,11 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
         print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
     shape = latent_shape(model, opt.H, opt.W)
     settings = picture_settings(opt, shape, model)
-    for prompt, number, grid_number in tasks:
+    for (prompt, number, grid_number), read_as in zip(
+            tasks, model.cond_stage_model.understood(texts, words), strict=True):
+        if read_as:
+            print(f"read as: {read_as}", file=sys.stderr)
+            settings["Read as"] = read_as
         pictures = []
         for i in range(opt.n_iter):
             seeds = [opt.seed + i * opt.n_samples + k for k in range(opt.n_samples)]

@@ -33,6 +33,15 @@ def share_letters(one: str, other: str, count: int) -> bool:
     return any(one[i : i + count] in other for i in range(len(one) - count + 1))
 
 
+def colour_words(module: ModuleType) -> dict[str, str]:
+    """The words for colours in a language's grammar -> the colour; those that the world does not have among them."""
+    found: dict[str, str] = {}
+    for colour, tables in module.COLOURS.items():
+        for table in [tables] if isinstance(tables, str) else tables:
+            found |= {word.strip(OPEN + CLOSE).lower(): colour for word in words(table)}
+    return {colour: colour for colour in COLOURS} | found
+
+
 class Lexicon:
     """What a language calls things. A word of several things is the first one's in the language's own table, then that
     of the thing whose CLDR name it is; a keyword counts where it is one thing's and like its name."""
@@ -56,6 +65,7 @@ class Lexicon:
         for name, entries in own.items():
             for i, entry in enumerate(words(entries)):
                 add(name, entry, 1.5 if "@" in entry else max(1.0, 4.0 - i))
+        taken |= {(word, "") for word in colour_words(self.module)}  # those are no other things
         for concept in self.concepts.values():
             if name := names.get(concept.emoji):
                 add(concept.name, name.replace("’", "'"), 3.0)
@@ -98,6 +108,11 @@ class Lexicon:
                 yield Name(word, counter, name)
                 if many and not counter:
                     yield Name(many(word), "", name)
+        agree = getattr(self.module, "agree", None)
+        for word, colour in colour_words(self.module).items():
+            spelt = {agree(word, several, gender) for several in (False, True) for gender in (False, True)
+                     } if agree else set()
+            yield from (Name(form, "", colour) for form in sorted({word, *spelt}) if colour in COLOURS)
 
     def random_concept(self, rng: random.Random) -> Concept:
         """A concept, those of daily life more often."""
@@ -118,7 +133,8 @@ class Lexicon:
         forms = [(word, weight) for word, unit, weight in self.forms[thing.name] if not unit or unit == counter]
         if not forms:
             return thing.name
-        return rng.choices([word for word, _ in forms], [weight for _, weight in forms])[0]
+        word = rng.choices([word for word, _ in forms], [weight for _, weight in forms])[0]
+        return self.module.misspelt(rng, word) if len(word) > 2 and rng.random() < 0.07 else word
 
 
 def all_names(lexicons: Iterable[Lexicon]) -> Names:

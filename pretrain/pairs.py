@@ -27,7 +27,7 @@ from pretrain.languages import FRAMES, Meaning, Thing, gaps, weighted
 if TYPE_CHECKING:
     from pretrain.lexicon import Lexicon
 
-LANGUAGES = {"ko": 0.54, "en": 0.27, "ja": 0.095, "es": 0.095}  # -> share of the sentences
+LANGUAGES = {"ko": 0.44, "en": 0.36, "ja": 0.1, "es": 0.1}  # -> share of the sentences
 NUMBERS = ((1, 68), (2, 15), (3, 9), (4, 6), (5, .7), (6, .3), (7, .2), (8, .2), (9, .1), (10, .3))
 ODD = "odd"  # a colour that the world does not have
 
@@ -48,8 +48,8 @@ def random_thing(rng: random.Random, lexicon: Lexicon, strange: float) -> Thing:
 
 def random_meaning(rng: random.Random, lexicon: Lexicon) -> Meaning:
     """What somebody might ask for."""
-    strange = 0.25 if rng.random() < 0.3 else 0.0
-    things = [random_thing(rng, lexicon, strange) for _ in range(weighted(rng, ((1, 74), (2, 24), (3, 2))))]
+    strange = 0.4 if rng.random() < 0.3 else 0.0
+    things = [random_thing(rng, lexicon, strange) for _ in range(weighted(rng, ((1, 68), (2, 30), (3, 2))))]
     names = [thing.name for thing in things if thing.name]
     if len(set(names)) < len(names):
         things = things[:1]

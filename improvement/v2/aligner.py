@@ -18,6 +18,8 @@ from ldm.serialization import check_weights, pack_weights, read_tensors, unpack_
 
 IGNORE_INDEX = -100  # the label of a position without a loss, as torch.nn.functional.cross_entropy has it
 
+UNSAID = 2.0  # what a name that is hardly anything else costs a translation that does not have it, in nats
+
 MAX_SIZE, MAX_LAYERS = 2**16, 64  # of what an aligner's file asks for
 
 # Names in files of earlier versions -> names here.
@@ -38,6 +40,7 @@ class SourceEncoding:
     placeholders: list[dict[int, str]]   # for each sentence: source position -> the placeholder there
     ids: torch.Tensor | None = None      # [B, M]: the source tokens
     names: list[dict[int, str]] | None = None  # source position -> the English name of the thing that is named there
+    sure: torch.Tensor | None = None     # bool [B, M]: the names among these that are hardly anything else
 
     @property
     def placeholder_mask(self) -> torch.Tensor:
@@ -61,7 +64,8 @@ class SourceEncoding:
             return [row for row in values for _ in range(times)]
 
         return SourceEncoding(self.memory.repeat_interleave(times, dim=0), self.mask.repeat_interleave(times, dim=0),
-                              rows(self.placeholders), None, rows(self.names) if self.names else None)
+                              rows(self.placeholders), None, rows(self.names) if self.names else None,
+                              None if self.sure is None else self.sure.repeat_interleave(times, dim=0))
 
     def only(self, row: int) -> SourceEncoding:
         """One sentence of the batch."""
@@ -142,8 +146,10 @@ class Aligner(nn.Module):
         """Ids of the extended vocabulary [B, N]: the likeliest translation that a beam search finds, by its mean
         log-probability a token (Wu et al., arXiv 1609.08144, section 7, with alpha 1).
 
-        The end is never forbidden. No placeholder is copied twice; translations that copy all are preferred to those
-        that do not, and what is missing then is put in by `put_in` (See et al.'s coverage, section 2.3, as a rule).
+        The end is never forbidden; a translation that leaves out a name that is hardly anything else is less likely by
+        `UNSAID` (Wu et al.'s coverage penalty). No placeholder is copied twice; translations that copy all are
+        preferred to those that do not, and what is missing then is put in by `put_in` (See et al.'s coverage, section
+        2.3, as a rule).
         """
         V, K, N = len(token_embeddings), beams, len(self.position_embeddings)
         B, M = source.copy_mask.shape
@@ -170,6 +176,8 @@ class Aligner(nn.Module):
             uncopied = uncopied & (token[:, None] != V + torch.arange(M, device=device))
             ended = ended | (token == eos_id)
         missing = (uncopied & needed).sum(dim=1).view(B, K) + N * (~ended).view(B, K)
+        if wide.sure is not None:
+            scores = scores - UNSAID * (uncopied & wide.sure).sum(dim=1).view(B, K)
         rank = scores / lengths.view(B, K) - 1e4 * missing
         chosen = torch.arange(B, device=device) * K + rank.argmax(dim=1)
         return self.put_in(source, token_embeddings, prefix[chosen], (uncopied & needed)[chosen], eos_id)

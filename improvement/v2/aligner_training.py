@@ -22,6 +22,7 @@ from ldm.optim import muon_and_adam
 # sources, targets, and for each source the strings in it that its target leaves out
 Batch = tuple[list[str], list[str], list[tuple[str, ...]]]
 
+GAP_WEIGHT = 4.0  # of what is not understood, which is rare
 FEATURE_ROWS = 16  # sentences of a batch whose text features are compared
 
 
@@ -95,7 +96,8 @@ class AlignerTraining(pl.LightningModule):
                     if ids[start : start + len(wanted)] == wanted:
                         labels[row, start : start + len(wanted)] = 1.0
         logits = self.aligner.not_understood(source)
-        return F.binary_cross_entropy_with_logits(logits[source.mask], labels[source.mask])
+        return F.binary_cross_entropy_with_logits(logits[source.mask], labels[source.mask],
+                                                  pos_weight=torch.tensor(GAP_WEIGHT, device=self.device))
 
     def loss(self, sources: Sequence[str], targets: Sequence[str], gaps: Sequence[Sequence[str]] | None = None
              ) -> torch.Tensor:

@@ -1,4 +1,5 @@
-"""A table of what things are called, in several languages: where a prompt names one, its English name can be copied.
+"""A table of what things and colours are called, in several languages: where a prompt names one, its English name can
+be copied.
 
 Pointer networks copy what they have never seen (See et al., arXiv 1704.04368); a gazetteer tells them what there is to
 copy. So a new name is a line in the table, not a training.
@@ -44,6 +45,7 @@ class Match(NamedTuple):
     end: int
     exact: bool
     english: tuple[str, ...]
+    sure: bool = False  # it is hardly anything else
 
 
 # Letters that people confuse, and what stands for both: Korean ones that sound alike, and Latin ones.
@@ -121,7 +123,7 @@ class Names:
                     continue
                 word = lower[start:end]
                 if word in self.table and (english := self.meanings(word, lower, start, end)):
-                    found.append(Match(start, end, True, english))
+                    found.append(Match(start, end, True, english, end - start >= (4 if latin else 2)))
                     if end - start > 1:
                         covered = max(covered, end)
                     break
@@ -177,7 +179,8 @@ def read_names(file: Path) -> Names:
 
 
 class NameTokens:
-    """Token ids of English names for a text encoder: plural behind a number, and "an" before a vowel."""
+    """Token ids of English names for a text encoder: of things, plural behind a number, and of colours; "an" before a
+    vowel."""
 
     def __init__(self, tokenizer: PromptTokenizer) -> None:
         self.ids = functools.lru_cache(None)(lambda text: tokenizer.ids(text))
@@ -187,6 +190,8 @@ class NameTokens:
 
     def __call__(self, name: str, before: list[int] | None) -> list[int]:
         """The ids of a name behind token ids that end in a number and perhaps adjectives, or not; None is a number."""
+        if name in COLOURS:
+            return self.ids(name)
         while before and before[-1] in self.between:
             before = before[:-1]
         several = before is None or (bool(before) and before[-1] in self.numbers)

@@ -118,18 +118,23 @@ class MultilingualEmbedder(nn.Module):
                                   f"{quoted(str(self.tokenizer.decode(row[self.max_length - 1 : -1])))}", stacklevel=2)
         return batch["input_ids"], batch["attention_mask"].bool(), batch.get("offset_mapping")
 
-    def find_names(self, texts: list[str], spans: torch.Tensor) -> tuple[torch.Tensor, list[dict[int, str]]]:
-        """Token types [B, M] of names in texts whose tokens stand at spans [B, M, 2], and {position: English name}: the
-        longest first, as labels want them. What a word means beside the first stands at its next tokens."""
+    def find_names(self, texts: list[str], spans: torch.Tensor
+                   ) -> tuple[torch.Tensor, list[dict[int, str]], torch.Tensor]:
+        """Token types [B, M] of names in texts whose tokens stand at spans [B, M, 2]; {position: English name}, the
+        longest first, as labels want them; and which of them are sure, bool [B, M]. What a word means beside the first
+        stands at its next tokens."""
         table, mask = cast(Names, self.names), str(self.tokenizer.mask_token)
         types, rows = [], []
-        for text, row in zip(texts, spans.tolist(), strict=True):
+        sure = torch.zeros(spans.shape[:2], dtype=torch.bool)
+        for n, (text, row) in enumerate(zip(texts, spans.tolist(), strict=True)):
             starts = [a if b > a else -1 for a, b in row]
             kinds, found = [names.OUTSIDE] * len(row), dict[int, tuple[str, int]]()
             for match in table.find(text.replace(mask, " " * len(mask))):
                 inside = [i for i, a in enumerate(starts) if match.start <= a < match.end]
                 begin, rest = ((names.BEGIN, names.INSIDE) if match.exact else
                                (names.BEGIN_ALIKE, names.INSIDE_ALIKE))
+                if inside:
+                    sure[n, inside[0]] = match.sure and kinds[inside[0]] == names.OUTSIDE
                 for i in inside:
                     kinds[i] = kinds[i] or rest
                 if inside:
@@ -140,7 +145,7 @@ class MultilingualEmbedder(nn.Module):
             types.append(kinds)
             rows.append({position: english for position, (english, _) in
                          sorted(found.items(), key=lambda item: (-len(item[1][0]), -item[1][1]))})
-        return torch.tensor(types), rows
+        return torch.tensor(types), rows, sure
 
     def runs(self, source: SourceEncoding, marked: torch.Tensor) -> list[str]:
         """The runs of marked tokens, bool [1, M], of the one sentence of a source, as texts; a space between does not
@@ -181,15 +186,16 @@ class MultilingualEmbedder(nn.Module):
         ids, mask, spans = self.encode_texts(texts)
         device = self.model.device
         options: dict[str, torch.Tensor] = {}
-        found = None
+        found, sure = None, None
         if self.names is not None:
-            types, found = self.find_names(texts, spans)
+            types, found, sure = self.find_names(texts, spans)
+            sure = sure.to(device)
             options["token_type_ids"] = types.to(device)
         hidden_states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
                                    output_hidden_states=True, **options).hidden_states
         # the token's context, and which token it is: the aligner learns faster with both
         memory = torch.cat([hidden_states[-1], hidden_states[0]], dim=-1)
-        return SourceEncoding(memory, mask.to(device), self.positions(ids, used), ids, found)
+        return SourceEncoding(memory, mask.to(device), self.positions(ids, used), ids, found, sure)
 
 
 class AlignedEmbedder(BERTEmbedder):
@@ -257,6 +263,10 @@ class AlignedEmbedder(BERTEmbedder):
                 gaps = source_encoder.runs(source, aligner.not_understood(source) > 0)
             read.append(Reading(tokenizer.decode(inner, placeholders), tuple(gaps)))
         return read
+
+    def understood(self, prompts: Sequence[str], placeholders: Placeholders) -> list[str]:
+        """What prompts are read as, for each a line."""
+        return [str(reading) for reading in self.readings(prompts, placeholders)]
 
     @torch.no_grad()
     def token_weights(self, prompt: Prompt, placeholders: Placeholders) -> list[float]:

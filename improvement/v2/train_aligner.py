@@ -106,14 +106,16 @@ def train(opt: argparse.Namespace) -> None:
     validation = DataLoader(cast("Dataset[Pair]", kept_out), 100, collate_fn=partial(collate, english_share=0.0))
     last = opt.run / "checkpoints/last.ckpt"
     trainer.fit(module, training, validation, ckpt_path=last if last.is_file() else None, weights_only=True)
-    if checkpoints.best_model_path:
-        best = torch.load(checkpoints.best_model_path, weights_only=True)["state_dict"]
-        module.trained.load_state_dict(best)
+    score = trainer.validate(module, validation, verbose=False)[0]["val/exact_match"]
+    best = checkpoints.best_model_score
+    if checkpoints.best_model_path and best is not None and float(best) > score:
+        module.trained.load_state_dict(torch.load(checkpoints.best_model_path, weights_only=True)["state_dict"])
+        score = float(best)
     save_aligner(aligner.cpu(), opt.out)
     if opt.train_encoder:
         source_encoder.model.cpu().half().save_pretrained(opt.train_encoder)
         source_encoder.tokenizer.save_pretrained(opt.train_encoder)
-    print(f"{opt.out}: {float(checkpoints.best_model_score or 0):.1%} of {len(held)} held-out sentences are right in "
+    print(f"{opt.out}: {score:.1%} of {len(held)} held-out sentences are right in "
           "every token", file=sys.stderr)
 
 

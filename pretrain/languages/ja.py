@@ -428,14 +428,19 @@ WRONG = dict(zip("いえおうあかきくけこさしすせそたちつてと�
     "ぃぇぉぅぁがぎぐげござじずぜぞだぢっでどばびぶべぼァィゥェォガギグゲゴツシンソワ", strict=True))
 
 
+def misspelt(rng: random.Random, text: str) -> str:
+    """The text with a letter that is small, voiced or another's look-alike."""
+    places = [i for i, c in enumerate(text) if c in WRONG]
+    if not places:
+        return text
+    i = rng.choice(places)
+    return text[:i] + WRONG[text[i]] + text[i + 1 :]
+
+
 def noisy(rng: random.Random, text: str) -> str:
     """The text with the letters that people get wrong, spaces where there are none, and full-width signs."""
     if rng.random() < 0.08:
         text = "".join(c + maybe(rng, 0.12, " ") for c in text)
     if rng.random() < 0.08:
         text = text.translate(str.maketrans("0123456789", "０１２３４５６７８９"))
-    places = [i for i, c in enumerate(text) if c in WRONG]
-    if places and rng.random() < 0.08:
-        i = rng.choice(places)
-        text = text[:i] + WRONG[text[i]] + text[i + 1 :]
-    return text
+    return misspelt(rng, text) if rng.random() < 0.08 else text

@@ -72,5 +72,6 @@ def test_a_name_is_copied_as_one_token(embedder, emoji_model):
 
 def test_token_types_say_where_names_are(embedder):
     texts = ["고양이 팽귄"]
-    types, rows = embedder.find_names(texts, embedder.encode_texts(texts)[2])
+    types, rows, sure = embedder.find_names(texts, embedder.encode_texts(texts)[2])
     assert set(types[0].tolist()) == {0, 1, 2, 3, 4} and sorted(rows[0].values()) == ["cat", "penguin"]
+    assert sure.sum() == 1, "what may be misspelt is not sure"

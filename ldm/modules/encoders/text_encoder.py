@@ -192,6 +192,10 @@ class TextEncoder(nn.Module):
         """Token ids [B, max_seq_len], on the CPU, of prompts in which placeholders may stand."""
         return self.tknz_fn(text, placeholders)
 
+    def understood(self, prompts: Sequence[str], placeholders: Placeholders) -> list[str]:
+        """What prompts are read as, for each a line, or nothing where they are read as they stand."""
+        return [""] * len(prompts)
+
     def word_ids(self, word: str) -> list[int]:
         """The token ids of a word, without those that begin and end a prompt."""
         return self.tknz_fn.ids(word)
