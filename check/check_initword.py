@@ -12,7 +12,15 @@ from omegaconf import OmegaConf
 
 from ldm.cli import CommandParser, print_table, run_command
 from ldm.errors import UserError
-from load import add_model_flags, check_files, find_config, instantiate_from_config, load_model, model_config
+from load import (
+    add_model_flags,
+    check_files,
+    find_config,
+    instantiate_from_config,
+    load_model,
+    model_config,
+    with_tokenizer,
+)
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.text_encoder import TextEncoder
@@ -27,7 +35,9 @@ def text_encoder(opt: argparse.Namespace) -> TextEncoder:
         return load_model(opt).cond_stage_model
     from ldm.modules.meta import without_weights
 
-    config = OmegaConf.select(model_config(opt.ckpt_path, opt.config, opt.variant), "model.params.cond_stage_config")
+    whole = model_config(opt.ckpt_path, opt.config, opt.variant)
+    model = OmegaConf.create(dict(with_tokenizer(whole.get("model") or {}, opt.ckpt_path)))
+    config = OmegaConf.select(model, "params.cond_stage_config")
     if config is None:
         raise UserError(f"{find_config(opt.ckpt_path, opt.config)}: has no model.params.cond_stage_config, the text "
                         "encoder")
