@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.measures import interval, print_report
-from evaluation.suite import Suite, suite_flags
+from evaluation.suite import BY_ITSELF, Suite, suite_flags
 from ldm.cli import CommandParser, number, run_command
 from ldm.data.pictures import open_images
 
@@ -27,6 +27,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "norms": ("model.params.preserve_embedding_norm=true",),
     "min_snr": ("model.params.min_snr_gamma=5",),
     "starts": ("--seeds", "3"),
+    **{name: given for name, (given, _) in BY_ITSELF.items()},
 }
 PLAIN = 16  # pictures of a word alone: more than in the report card, since differences are small
 MEASURES = ("top1", "top5", "clip_i", "background", "both")
@@ -48,7 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
         concept, training = suite.by_slug[folder.name], open_images(folder)
         base: dict[str, float] = {}
         for name, overrides in {"default": (), **{o: OPTIONS[o] for o in opt.options}}.items():
-            suite.model.embedding_manager.load(suite.learn(folder, overrides, "runs" if name == "default" else name))
+            suite.model.embedding_manager.load(
+                suite.learn_by_itself(folder, name) if name in BY_ITSELF else
+                suite.learn(folder, overrides, "runs" if name == "default" else name))
             means = {m: float(np.mean(v)) for m, v in suite.measure("*", concept, training, PLAIN).items()
                      if m in MEASURES}
             base = base or means
