@@ -121,13 +121,14 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
     import torch
 
     from ldm.data.pictures import grid, save_numbered, to_image
-    from ldm.generate import latent_shape, sample_prompt
+    from ldm.generate import draw_only, latent_shape, sample_prompt
 
     model = load_model(opt)
     model.embedding_manager.warn_about(opt.prompt, learned=bool(opt.embedding_path))
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
     shape = latent_shape(model, opt.H, opt.W)
     settings = picture_settings(opt, shape, model)
+    draw_only(model, opt.precision)
     for prompt in opt.prompt:
         pictures = []
         for i in range(opt.n_iter):
