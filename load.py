@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ldm.checks import check_config
-from ldm.cli import gpu_number, gpu_numbers
+from ldm.cli import gpu_number, gpu_numbers, word
+from ldm.diffusers_folder import MODEL_INDEX, folder_config, is_model_folder, read_folder
 from ldm.errors import UserError
 from ldm.filetypes import check_regular, shown
 from ldm.targets import PACKAGES, REGISTERED, trust_targets
 from ldm.util import (
     ALIASES,
     ROOT,
+    accepted_parameters,
     get_obj_from_str,
     instantiate_from_config,
     load_config,
@@ -32,11 +36,11 @@ if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
 
 __all__ = [
-    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
-    "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
-    "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_from_config",
-    "load_weights", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder",
-    "trust_targets",
+    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "STABLE_DIFFUSION_CONFIG", "VARIANTS",
+    "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside",
+    "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
+    "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
+    "read_state_dict", "read_weights", "resolve_folder", "trust_targets",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -50,6 +54,7 @@ ALIASES.update({
 
 EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
 PUBLISHED_CONFIG = ROOT / "configs/latent-diffusion/txt2img-1p4B-eval_with_tokens.yaml"
+STABLE_DIFFUSION_CONFIG = ROOT / "configs/stable-diffusion/v1-inference.yaml"
 
 # What makes a variant of a base model's config.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -64,10 +69,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # Flags and configs ---------------------------------------------------------------------------------------------------
 
 MODEL_FLAGS: dict[str, dict[str, Any]] = {
-    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint"},
-    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else the "
-                 "published 1.45 B model's"},
-    "--embedding_path": {"metavar": "FILE", "help": "learned words: an embeddings.pt, .bin or .safetensors"},
+    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's "
+                    "checkpoint, or folder of diffusers"},
+    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else "
+                 "that of Stable Diffusion 1.x or of the published 1.45 B model, whichever the checkpoint is"},
+    "--embedding_path": {"nargs": "+", "metavar": "FILE", "help": "learned words: files such as embeddings.pt, .bin or "
+                         ".safetensors, each word by its own name; the only word is * too"},
+    "--placeholder_string": {"nargs": "+", "type": word, "metavar": "NAME", "default": [], "help": "names for words "
+                             "whose files have none for them, or one that is taken, in order; default: the file's "
+                             "name, as in <my-cat>"},
     "--variant": {"choices": VARIANTS, "help": "the model as v1 or v2 makes it"},
     "--gpus": {"metavar": "NUMBER", "type": gpu_number, "help": "number of the GPU to use; default: the first if there "
                "is one, else the CPU"},
@@ -78,46 +88,71 @@ SEVERAL_GPUS = {"metavar": "LIST", "type": gpu_numbers, "help": "numbers of the 
                 "the first if there is one, else the CPU"}
 
 
-def add_model_flags(parser: argparse.ArgumentParser, *names: str, without: Iterable[str] = (),
+def add_model_flags(parser: argparse._ActionsContainer, *names: str, without: Iterable[str] = (),
                     several_gpus: bool = False) -> None:
     """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
     in any case. A command that works on several GPUs at once says so."""
     flags = MODEL_FLAGS | ({"--gpus": SEVERAL_GPUS} if several_gpus else {})
+    without = {*without, *(["--placeholder_string"] if "--embedding_path" in without else [])}
     for name in dict.fromkeys([*names, "--trust_targets"]) if names else [n for n in MODEL_FLAGS if n not in without]:
         parser.add_argument(name, **flags[name])
 
 
 def check_files(*files: str | Path | Iterable[str | Path] | None) -> None:
-    """Raises UserError for a file that is not there or is none, such as a folder; None and lists are taken too."""
+    """Raises UserError for a file that is not there or is none, such as a folder that holds no model; None and lists
+    are taken too."""
     for file in files:
         if isinstance(file, str | Path):
-            check_regular(file)
+            if not is_model_folder(file):
+                check_regular(file)
         elif file is not None:
             check_files(*file)
 
 
 def config_beside(checkpoint: str | Path) -> Path | None:
-    """The config.yaml that lies beside a checkpoint, if there is one."""
-    beside = Path(checkpoint).parent / "config.yaml"
-    return beside if beside.is_file() else None
+    """The config.yaml that lies beside a checkpoint, if there is one; in a folder of diffusers, or its index."""
+    is_folder = is_model_folder(checkpoint)
+    beside = (Path(checkpoint) if is_folder else Path(checkpoint).parent) / "config.yaml"
+    return beside if beside.is_file() else Path(checkpoint) / MODEL_INDEX if is_folder else None
+
+
+def load_model_config(path: Path) -> DictConfig:
+    """A config that `config_beside` has found: as it is written, or as a folder's JSON files make it."""
+    return OmegaConf.create(folder_config(path.parent)) if path.name == MODEL_INDEX else load_config(path)
 
 
 def announce_config(path: Path) -> None:
     """Say which config lies beside a checkpoint and is used, unless it is one of this project's own."""
-    if not path.resolve().is_relative_to(ROOT):
+    if not path.resolve().is_relative_to(ROOT) and path.name != MODEL_INDEX:
         print(f"the model's config is {path}, beside its checkpoint", file=sys.stderr)
 
 
 def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path:
-    """The config of a checkpoint: the one given, else the one beside it, else the published model's."""
-    return Path(config or config_beside(ckpt_path) or PUBLISHED_CONFIG)
+    """The config of a checkpoint: the one given, else the one beside it, else that of the published model whose text
+    encoder it has."""
+    return Path(config or config_beside(ckpt_path) or (
+        STABLE_DIFFUSION_CONFIG if has_clip(ckpt_path) else PUBLISHED_CONFIG))
+
+
+def has_clip(ckpt_path: str | Path) -> bool:
+    """Whether a checkpoint holds Stable Diffusion's text encoder, by its names; not if it cannot be read."""
+    try:
+        state = os.stat(ckpt_path)
+        return _has_clip(str(ckpt_path), state.st_mtime_ns, state.st_size)
+    except (UserError, OSError, ValueError):
+        return False
+
+
+@functools.lru_cache(8)
+def _has_clip(path: str, *state: int) -> bool:
+    return any(name.startswith("cond_stage_model.transformer.text_model.") for name in read_state_dict(path))
 
 
 def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
     """The config that `find_config` finds, as a variant changes it, its model checked. Raises UserError for a value
     that the model cannot have."""
     path = find_config(ckpt_path, config)
-    merged = merge_configs(load_config(path), VARIANTS[variant] if variant else {})
+    merged = merge_configs(load_model_config(path), VARIANTS[variant] if variant else {})
     try:
         return check_config(merged, ["model"])
     except UserError as error:
@@ -126,13 +161,24 @@ def model_config(ckpt_path: str | Path, config: str | Path | None = None, varian
 
 # Weights -------------------------------------------------------------------------------------------------------------
 
-def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights in a checkpoint file, by name: its `state_dict`, or the file itself if it is one; packed ones
-    unpacked."""
+# What else weights are called in checkpoints: with what wrappers put into names, DistributedDataParallel and
+# torch.compile, and as transformers called CLIP's at other times.
+OTHER_NAMES = ((r"(?<![^.])(?:module|_orig_mod)\.", ""),
+               (r"^(cond_stage_model\.transformer)\.(?=embeddings\.|encoder\.|final_layer_norm\.)", r"\1.text_model."))
+
+
+def read_state_dict(path: str | Path, model: torch.nn.Module | None = None) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint, by name: its `state_dict`, or the file itself if it is one; packed ones unpacked.
+
+    Those of a folder of diffusers come under the names of the model, which is by default the one that it describes.
+    """
     import torch
 
     from ldm.serialization import read_tensors, unpack_weights
 
+    if is_model_folder(path):
+        model = model or meta_model(model_config(path), path)
+        return read_folder(path, model.state_dict())
     content = read_tensors(path)
     weights = content.get("state_dict", content)
     weights = {k: v for k, v in weights.items() if torch.is_tensor(v)} if isinstance(weights, dict) else {}
@@ -140,6 +186,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path}: holds no weights (keys: {', '.join(map(shown, list(content)[:6])) or 'none'})")
     if not all(isinstance(name, str) for name in weights):
         raise UserError(f"{path}: holds weights whose names are no text; give a model's checkpoint")
+    for pattern, replacement in OTHER_NAMES:
+        weights = {re.sub(pattern, replacement, name): weight for name, weight in weights.items()}
     try:
         return unpack_weights(weights)
     except UserError as error:
@@ -149,11 +197,13 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
                   ) -> tuple[list[str], list[str], list[str]]:
     """(missing, unexpected, misshapen) names of a state dict against a model. Names under `embedding_manager.` and
-    buffers do not count as missing: the model makes them itself."""
+    buffers do not count as missing: the model makes them itself; nor do `position_ids`, which count from 0, as
+    unexpected."""
     own = model.state_dict()
     parameters = {n for n, _ in model.named_parameters() if not n.startswith("embedding_manager.")}
     missing = sorted(parameters - set(weights))
-    unexpected = sorted(n for n in set(weights) - set(own) if not n.startswith("embedding_manager."))
+    unexpected = sorted(n for n in set(weights) - set(own)
+                        if not n.startswith("embedding_manager.") and not n.endswith(".position_ids"))
     misshapen = sorted(n for n in set(weights) & parameters if weights[n].shape != own[n].shape)
     return missing, unexpected, misshapen
 
@@ -162,15 +212,16 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> None:
-    """Map the weights of a checkpoint into the model, as float32, without a second copy.
+def read_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> dict[str, torch.Tensor]:
+    """Those weights of a checkpoint that a model has, averages among them where there are any: mapped from the file,
+    in its number format.
 
     Unexpected names are reported on stderr. Raises UserError when a weight is missing, has another shape or is not made
     of finite real numbers, as far as `check_weights` looks.
     """
     from ldm.serialization import check_weights
 
-    weights = read_state_dict(path)
+    weights = read_state_dict(path, model)
     missing, unexpected, misshapen = compare_state(model, weights)
     if missing:
         raise UserError(f"{path} is not a checkpoint of this model: {len(missing)} weights are missing "
@@ -190,22 +241,43 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
         check_weights(weights, {n: expected[n] for n in own})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    model.load_state_dict({n: weights[n].float() if weights[n].is_floating_point() else weights[n] for n in own},
+    return {n: weights[n] for n in own}
+
+
+def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> None:
+    """Map the weights of a checkpoint into the model, as float32, without a second copy. Raises UserError as
+    `read_weights` does."""
+    weights = read_weights(model, path, verbose)
+    model.load_state_dict({n: w.float() if w.is_floating_point() else w for n, w in weights.items()},
                           strict=False, assign=True)
     if verbose:
-        print(f"{path}: {len(own)} weights loaded", file=sys.stderr)
+        print(f"{path}: {len(weights)} weights loaded", file=sys.stderr)
 
 
 # Models --------------------------------------------------------------------------------------------------------------
 
-def meta_model(config: Mapping[str, Any]) -> LatentDiffusion:
-    """The model a config describes, with shapes but without weights. Raises UserError for a config without one."""
+def meta_model(config: Mapping[str, Any], ckpt: str | Path | None = None) -> LatentDiffusion:
+    """The model a config describes, with shapes but without weights. For a checkpoint that is a folder with a tokenizer
+    in it, that one is read unless the config names a folder itself. Raises UserError for a config without a model."""
     from ldm.modules.meta import without_weights
 
     if "model" not in config:
         raise UserError("the config has no `model:`; give a model's config")
+    model = config["model"]
+    if ckpt is not None and is_model_folder(ckpt):
+        model = with_tokenizer(model, Path(ckpt) / "tokenizer")
     with without_weights():
-        return instantiate_from_config(config["model"])
+        return instantiate_from_config(model)
+
+
+def with_tokenizer(model: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A model's config whose text encoder reads its tokenizer from a folder, unless it reads one already."""
+    text = OmegaConf.select(OmegaConf.create(dict(model)), "params.cond_stage_config")
+    names = accepted_parameters(get_obj_from_str(text["target"])) if text else None
+    name = next((n for n in ("tokenizer", "version") if n in (names or ())), None)
+    if name is None or not folder.is_dir() or Path(resolve_folder(str((text.get("params") or {}).get(name)))).is_dir():
+        return model
+    return merge_configs(model, {"params": {"cond_stage_config": {"params": {name: str(folder)}}}})
 
 
 def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose: bool = False) -> LatentDiffusion:
@@ -214,10 +286,19 @@ def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose:
     The model is built without memory for its weights, which are then mapped from the file; its embedding manager
     starts from the loaded token embeddings. Raises UserError as `load_weights` does.
     """
-    model = meta_model(config)
+    model = meta_model(config, ckpt)
     load_weights(model, ckpt, verbose)
     model.weights_loaded()
     return model.to("cpu").eval()
+
+
+def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path], names: Sequence[str] = ()) -> None:
+    """Give the model the words of files, and say on stderr how each is written in prompts; names as
+    `ldm.placeholders.call_words` has them."""
+    words = model.embedding_manager.load(paths, names)
+    for loaded in words:
+        also = " or *" * (len(words) == 1 and loaded.name != "*")
+        print(f"{loaded.name}{also}: {loaded}", file=sys.stderr)
 
 
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
@@ -230,5 +311,7 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     config = model_config(opt.ckpt_path, opt.config, opt.variant)
     model = load_model_from_config(config, opt.ckpt_path)
     if getattr(opt, "embedding_path", None):
-        model.embedding_manager.load(opt.embedding_path)
+        load_words(model, opt.embedding_path, opt.placeholder_string)
+    elif getattr(opt, "placeholder_string", None):
+        raise UserError("--placeholder_string names the words of --embedding_path, and that is missing")
     return model.to(first_device(opt.gpus))

@@ -130,7 +130,7 @@ class SetupCallback(pl.Callback):
         without what an interrupted write left, and with the words of that step in embeddings.pt."""
         sweep(self.logdir)
         model.embedding_manager.progressive_counter = max(step - 1, 0)  # as it was then
-        model.embedding_manager.save(self.checkpoints / "embeddings.pt")
+        model.embedding_manager.save(self.checkpoints / "embeddings.pt", step)
         self.last_step = self.saved_step = step
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -174,7 +174,7 @@ class SetupCallback(pl.Callback):
         pl_module.check_words(step)
         if trainer.is_global_zero:
             for name in (f"embeddings_gs-{step}.pt", "embeddings.pt"):
-                pl_module.model.embedding_manager.save(self.checkpoints / name)
+                pl_module.model.embedding_manager.save(self.checkpoints / name, step)
             if (self.checkpoints / LAST).is_file():
                 keep_as(self.checkpoints / LAST, PREVIOUS)
         trainer.save_checkpoint(self.checkpoints / LAST)
@@ -205,6 +205,6 @@ class SetupCallback(pl.Callback):
             return
         kept, step = self.checkpoints / "embeddings.pt", self.saved_step
         if step is None and (step := pl_module.restore_last_good()) is not None:
-            pl_module.model.embedding_manager.save(kept)
+            pl_module.model.embedding_manager.save(kept, step)
         if step is not None:
             print(f"the word of step {step} is kept: {kept}", file=sys.stderr)

@@ -7,6 +7,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import argparse
+import dataclasses
 import datetime
 import math
 import os
@@ -20,6 +21,7 @@ from ldm.cli import (
     add_switch,
     apply_overrides,
     check_overrides,
+    count,
     first_line,
     quiet_lightning,
     run_command,
@@ -37,8 +39,10 @@ from load import (
     check_config,
     check_files,
     config_beside,
+    get_obj_from_str,
     instantiate_from_config,
     load_config,
+    load_model_config,
     load_model_from_config,
     merge_configs,
 )
@@ -54,6 +58,9 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
 
 MANAGER = "model.params.personalization_config"
 INIT_WORDS = f"{MANAGER}.params.initializer_words"
+# Flags that are short for a key of the config, which they overrule; * stands for each data set.
+FLAG_KEYS = {name: f"data.params.*.params.{name}" for name in (
+    "data_root", "fit", "captions", "mask", "skip_bad_images")} | {"lr_schedule": "model.lr_schedule"}
 
 
 def get_parser() -> CommandParser:
@@ -71,18 +78,34 @@ def get_parser() -> CommandParser:
     add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
-    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
+    add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
+        "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
+    add("--mask", choices=("alpha", "file", "off"), help="learn only what a picture's transparency, or a.mask.png "
+        "beside a.png, leaves; alpha puts it on changing backgrounds; default: file where there are such files")
+    add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
+               "placeholder in each; default: true")
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
-    add("--placeholder_string", type=word, metavar="SIGN", help="how prompts write the new word; one token, such as *")
-    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from")
+    add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
+        "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
+    add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
+        "from exactly its vectors")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
+    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
+        "and keep the word with the lowest loss on the same pictures, timesteps and noise")
+    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
+        "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
+        "else constant")
+    add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
+        "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
+        "image logger")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
                "default: true")
-    add_switch(parser, "--skip_bad_images", default=False, help="go on without pictures that cannot be read")
+    add_switch(parser, "--skip_bad_images", default=None, help="go on without pictures that cannot be read")
     add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
     return parser
 
@@ -111,6 +134,8 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
+    if opt.resume and opt.seeds > 1:
+        raise UserError(f"--seeds {opt.seeds}: a run that goes on has had its start; leave it out")
     for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
         if opt.resume and getattr(opt, flag) is not None:
             raise UserError(f"--{flag} {getattr(opt, flag)}: with --resume a run stays in its folder; leave it out")
@@ -161,19 +186,42 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         announce_config(beside)
-        config = merge_configs(load_config(beside), config)
+        config = merge_configs(load_model_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
     config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    if not run.state:
+        start_from_file(opt, config)
+    write_flags(opt, config)
+    config = check_config(config)  # again: what flags say is as free as what keys say
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
     return config
 
 
+def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Write the flags of FLAG_KEYS, and the image logger's, that were given where they belong. Raises UserError where
+    there is no image logger."""
+    from omegaconf import OmegaConf
+
+    datasets = [name for name in ("train", "validation", "test") if OmegaConf.select(config, f"data.params.{name}")]
+    for flag, key in FLAG_KEYS.items():
+        if (value := getattr(opt, flag)) is not None:
+            for name in datasets if "*" in key else [""]:
+                OmegaConf.update(config, key.replace("*", name), value, force_add=True)
+    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
+    loggers = [c for c in callbacks.values() if get_obj_from_str(c.target).__name__ == "ImageLogger"]
+    if opt.preview_prompt is not None and not loggers:
+        raise UserError("--preview_prompt: the config has no image logger under lightning.callbacks; give one, with "
+                        "target: make_log_new.ImageLogger")
+    for logger in loggers if opt.preview_prompt is not None else ():
+        logger.params = OmegaConf.merge(logger.get("params") or {}, {"preview_prompts": opt.preview_prompt})
+
+
 def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
-    """Write the flags for the word, its pictures and chance where model and data sets read them."""
+    """Write the flags for the word and chance where model and data sets read them."""
     from omegaconf import OmegaConf
 
     words = OmegaConf.select(config, f"{MANAGER}.params")
@@ -183,17 +231,37 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholder = (words.get("placeholder_strings") or ["*"])[0]
+    placeholders = list(words.get("placeholder_strings") or ["*"])
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
-            given = {} if opt.data_root is None else {"data_root": opt.data_root}
-            given |= {"skip_bad_images": True} if opt.skip_bad_images else {}
-            given |= {"seed": config.run.seed} if new_seed else {}
+            given = {"seed": config.run.seed} if new_seed else {}
+            given |= {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             {"placeholder_token": placeholder}, given)
+                                             {"placeholder_token": placeholders[0]}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
+
+
+def start_from_file(opt: argparse.Namespace, config: DictConfig) -> None:
+    """Let a word that learning goes on from keep its name, unless --placeholder_string gives it another. Raises
+    UserError for a file of several words of which none is named."""
+    from omegaconf import OmegaConf
+
+    from ldm.embedding_files import read_words
+    from ldm.placeholders import call_words, same_name
+
+    words, file = OmegaConf.select(config, f"{MANAGER}.params"), config.run.get("embedding_manager_ckpt")
+    if words is None or not file:
+        return
+    called = call_words([(file, own) for own in read_words(file).own_names])
+    configured = words.get("placeholder_strings") or ["*"]
+    asked = opt.placeholder_string or configured[0]
+    if len(called) == 1:
+        words.placeholder_strings = [opt.placeholder_string or called[0], *configured[1:]]
+    elif same_name(asked) not in map(same_name, called):
+        raise UserError(f"{file} has no placeholder {asked!r}, it has {' '.join(called)}; name one of them with "
+                        "--placeholder_string")
 
 
 def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
@@ -213,17 +281,17 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
 
 def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
     """The frozen model with the word to learn. Says on stderr what the word starts from."""
+    from ldm.embedding_files import read_embeddings
+
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
-    placeholder = manager.placeholder_strings[0]
+    start = manager.describe_initialisation()
     if file:
-        manager.load(file)
-        if placeholder not in manager.string_to_param_dict:
-            others = " ".join(manager.placeholder_strings)
-            raise UserError(f"{file} has no placeholder {placeholder!r}, it has {others}; "
-                            "name one of them with --placeholder_string")
+        names = manager.placeholder_strings[:1]  # of the only word; several have those of the file
+        loaded = manager.load(file, names if len(read_embeddings(file)) == 1 else ())
+        start = "; ".join(f"{word.name}: {word}" for word in loaded)
     if not run.state:
-        say(f"starting from {file or manager.describe_initialisation()}")
+        say(f"starting from {start}")
     model.seed = config.run.seed
     return model
 
@@ -241,6 +309,8 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     learns something else."""
     import torch
 
+    from ldm.provenance import take_start
+
     assert run.state
     kept: dict[str, torch.Tensor] = {n: v for n, v in run.state["state_dict"].items() if torch.is_tensor(v)}
     learns = inversion.learned()
@@ -255,12 +325,16 @@ def take_learned(run: Run, inversion: TextualInversion) -> None:
     with torch.no_grad():
         for name, value in kept.items():
             learns[name].copy_(value)
+    take_start(inversion.model.embedding_manager, run.state.get("start"))
     say(f"going on at step {run.state['global_step']} of {run.checkpoint}")
 
 
 def describe_learned(shapes: dict[str, list[int]]) -> str:
     """The words and layers behind parameters of so many shapes, by name."""
-    words = {n.rpartition("string_to_param_dict.")[2]: shape for n, shape in shapes.items() if "string_to_param" in n}
+    from ldm.modules.embedding_manager import WordDict
+
+    words = {WordDict.word(n.rpartition("string_to_param_dict.")[2]): shape for n, shape in shapes.items()
+             if "string_to_param" in n}
     text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
     layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
     return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))
@@ -272,6 +346,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
+    from ldm.plan import Pace
     from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
@@ -280,7 +355,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     # last, so that the pictures of a step are there when its checkpoint is
-    callbacks = [*(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
+    callbacks = [Pace(), *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -299,8 +374,11 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
 
 
 def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
-    """model.base_learning_rate, times batch size, devices and accumulation when run.scale_lr is set."""
-    base = config.model.get("base_learning_rate")
+    """model.base_learning_rate, or the schedule's first rate, times batch size, devices and accumulation when
+    run.scale_lr is set."""
+    from ldm.schedules import parse_schedule
+
+    base = parse_schedule(config.model.get("lr_schedule")).first_rate or config.model.get("base_learning_rate")
     if base is None:
         raise UserError("the config has no model.base_learning_rate; this is a config for sampling, not for learning")
     if not config.run.scale_lr:
@@ -317,45 +395,85 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     check_flags(opt, overrides + unknown)
     run = find_run(opt)
     config = merge_config(opt, run, overrides + unknown)
-    train(opt, run, config)
+    if opt.seeds > 1 and opt.train:
+        train_starts(opt, run, config)
+    else:
+        train(opt, run, config)
 
 
-def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
-    """Set everything up, and learn the word if --train is given. Nothing is written before all is checked."""
+def train_starts(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
+    """Learn the word with several seeds, and keep the best."""
+    from ldm.fixed_loss import fixed_batch, fixed_loss
+    from ldm.starts import keep_best
+
+    batches: list[dict[str, Any]] = []
+
+    def learn_with(seed: int, folder: Path | None) -> tuple[float, Path]:
+        config.run.seed = seed
+        name_word(opt, config, new_seed=True)
+        inversion, data, path = train(opt, dataclasses.replace(run, path=folder or run.path), config)
+        dataset = data.datasets["train"]
+        batches[:] = batches or [fixed_batch(dataset, min(128, len(dataset)))]  # the first start's for all
+        return fixed_loss(inversion.model.to(inversion.trainer.strategy.root_device), batches[0]), path
+
+    keep_best(range(config.run.seed, config.run.seed + opt.seeds), learn_with)
+
+
+def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[TextualInversion, Any, Path]:
+    """Set everything up, and learn the word if --train is given: what was learned, from what, and the run folder.
+    Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
+    from ldm.data.personalized import PersonalizedBase
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.plan import describe_length
+    from ldm.provenance import note_provenance
+    from ldm.schedules import parse_schedule
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
     data = instantiate_from_config(config.data)
     data.setup()
     if isinstance(data, DataModuleFromConfig):
+        if opt.train:
+            data.check_train()
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
+    if opt.seeds > 1 and trainer.world_size > 1:
+        raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
+                        "number, or begin a run with each --seed")
     rate = learning_rate(config, trainer)
     model = build_model(config, run)
     model.learning_rate = rate
-    inversion = TextualInversion(model)
+    note_provenance(model, config.run.actual_resume, getattr(getattr(data, "datasets", {}).get("train"), "keys", ()),
+                    from_file=bool(config.run.get("embedding_manager_ckpt")))
+    inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
-    if summary := getattr(getattr(data, "datasets", {}).get("train"), "summary", None):
-        say(summary)
+    dataset = getattr(data, "datasets", {}).get("train")
+    if isinstance(dataset, PersonalizedBase):
+        dataset.check_captions(model.embedding_manager)
+        say(dataset.summary)
+        say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
+                            dataset.num_images, rate, config.run.scale_lr))
     if opt.train:
         learn(run, trainer, setup, inversion, data)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
     if not opt.train:
-        describe(trainer, model)
+        describe(run, trainer, inversion)
         say("nothing was learned: everything is in order, and -t learns")
+    return inversion, data, setup.logdir
 
 
-def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> None:
+def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: str = "") -> None:
     """Say on stderr what is learned, and how fast."""
-    count = sum(p.numel() for p in model.trainable_parameters())
-    say(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps{more}")
+    parameters = sum(p.numel() for p in inversion.model.trainable_parameters())
+    rate = inversion.schedule.describe(inversion.model.learning_rate, run.state["global_step"] if run.state else 0,
+                                       trainer.max_steps)
+    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{more}")
 
 
 def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
@@ -373,7 +491,7 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
             setup.reopen_folder(inversion.model, run.state["global_step"])
         else:
             setup.take_folder()
-    describe(trainer, inversion.model, f"; run folder {setup.logdir}")
+    describe(run, trainer, inversion, f"; run folder {setup.logdir}")
     if run.state and 0 <= trainer.max_steps <= run.state["global_step"]:
         say(f"{setup.logdir} has learned for all its steps; lightning.trainer.max_steps=NUMBER goes on")
         return

@@ -7,20 +7,23 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import argparse
 import hashlib
+import json
 import re
 import sys
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import OmegaConf
 from PIL.PngImagePlugin import PngInfo
 
 from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_command, share
 from ldm.errors import UserError
-from ldm.files import file_identity, output_folder
+from ldm.files import file_identity, next_number, output_folder
 from ldm.parameters import CHUNK, write_parameters
-from ldm.util import ROOT, quoted, resolve_file
+from ldm.processes import agree, processes
+from ldm.prompts import parse_prompt, read_prompts
+from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
@@ -30,22 +33,34 @@ if TYPE_CHECKING:
 def get_parser() -> CommandParser:
     """The flags of txt2img.py, which are those of its variants too."""
     parser = CommandParser(description="Make pictures from prompts, with learned words in them.")
-    add = parser.add_argument
-    add("--prompt", nargs="+", default=["a photo of a *"], help="one prompt or several")
-    add_model_flags(parser)
+    prompts = parser.add_argument_group("prompts", (
+        "Words may have weights: (red:1.3) counts more, (red:0.7) less, (red) is (red:1.1), [red] the opposite; "
+        r"brackets that are text are written \( \)."))
+    texts = prompts.add_mutually_exclusive_group()
+    texts.add_argument("--prompt", nargs="+", metavar="TEXT", default=["a photo of a *"],
+                       help="one prompt or several")
+    texts.add_argument("--from_file", metavar="FILE", help="a text file with a prompt in each line, or - for standard "
+                       "input; empty lines and those that begin with # are left out")
+    prompts.add_argument("--negative_prompt", metavar="TEXT", default="", help="what pictures shall not show, for all "
+                         "prompts; learned words and weights may be in it")
+    add_model_flags(parser.add_argument_group("model and words"))
+    pictures = parser.add_argument_group("pictures")
+    add = pictures.add_argument
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
-    add("--ddim_steps", type=count, default=50, help="sampling steps, from 1 to the model's number of timesteps")
-    sampler = parser.add_mutually_exclusive_group()
-    sampler.add_argument("--plms", action="store_true", help="sample with PLMS instead of DDIM")
-    sampler.add_argument("--dpm_solver", action="store_true", help="sample with DPM-Solver++ (2M) instead of DDIM")
-    add("--ddim_eta", type=share, default=0.0, help="0 is deterministic DDIM, 1 as noisy as DDPM")
     add("--n_iter", type=count, default=1, help="batches for each prompt")
     add("--n_samples", type=count, default=4, help="pictures in a batch")
     add("--H", type=pixels, help="height in pixels; default: the model's own")
     add("--W", type=pixels, help="width in pixels; default: the model's own")
+    add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
+    sampling = parser.add_argument_group("sampling")
+    add = sampling.add_argument
+    add("--ddim_steps", type=count, default=50, help="sampling steps, from 1 to the model's number of timesteps")
+    sampler = sampling.add_mutually_exclusive_group()
+    sampler.add_argument("--plms", action="store_true", help="sample with PLMS instead of DDIM")
+    sampler.add_argument("--dpm_solver", action="store_true", help="sample with DPM-Solver++ (2M) instead of DDIM")
+    add("--ddim_eta", type=share, default=0.0, help="0 is deterministic DDIM, 1 as noisy as DDPM")
     add("--scale", type=guidance, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
         "model's own, 5 unless its config says otherwise")
-    add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
     add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
     return parser
 
@@ -70,11 +85,6 @@ def slug(text: str, letters: int = 60, size: int = 96) -> str:
     return words[:letters].encode()[:size].decode(errors="ignore").rstrip("-") or "empty"
 
 
-def version() -> str:
-    """The project's version."""
-    return re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]
-
-
 def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model: LatentDiffusion) -> dict[str, Any]:
     """All that a picture is made with, but for its prompt and its seed; files with a hash of their content."""
     f = model.first_stage_model.downsampling
@@ -86,9 +96,11 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
         "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
         "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }
-    if opt.embedding_path:
-        settings["Embedding"] = opt.embedding_path
-        settings["Embedding hash"] = digest(Path(opt.embedding_path).read_bytes())
+    for n, path in enumerate(opt.embedding_path or [], 1):
+        name = f"Embedding {n}" if n > 1 else "Embedding"
+        settings |= {name: path, f"{name} hash": digest(Path(path).read_bytes())}
+    if opt.placeholder_string:
+        settings["Placeholder strings"] = json.dumps(opt.placeholder_string, ensure_ascii=False)
     if aligner := getattr(model.cond_stage_model, "aligner_file", None):
         settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
     return settings | {"Version": version()}
@@ -99,10 +111,10 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def png_info(prompt: str, settings: dict[str, Any]) -> PngInfo:
+def png_info(prompt: str, settings: dict[str, Any], negative_prompt: str = "") -> PngInfo:
     """The text chunk that says what a picture was made with."""
     info = PngInfo()
-    info.add_itxt(CHUNK, write_parameters(prompt, settings))
+    info.add_itxt(CHUNK, write_parameters(prompt, settings, negative_prompt))
     return info
 
 
@@ -112,34 +124,67 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     parser.set_defaults(variant=variant)
     opt = parser.parse_args(arguments)
     check_options(opt)
+    if opt.from_file:  # one process reads it, since there is one standard input
+        opt.prompt = read_prompts(opt.from_file) if processes().rank == 0 else []
     with output_folder(opt.outdir) as outdir:
         draw(opt, outdir)
 
 
+class Task(NamedTuple):
+    """A prompt to draw, and the numbers of its first picture and of its grid; None: the next in their folders."""
+
+    prompt: str
+    number: int | None = None
+    grid_number: int | None = None
+
+
+def tasks_of_this_process(opt: argparse.Namespace, outdir: Path) -> list[Task]:
+    """What to draw: every prompt, or, of several processes that torchrun started, each its share, under the numbers
+    that one process would have given its pictures."""
+    place = processes()
+    if place.total == 1:
+        return [Task(prompt) for prompt in opt.prompt]
+    prompts, first, first_grid = agree(lambda: (opt.prompt, next_number(outdir / "samples"), next_number(outdir)))
+    return [Task(prompt, first + i * opt.n_iter * opt.n_samples, first_grid + i)
+            for i, prompt in enumerate(prompts)][place.rank :: place.total]
+
+
 def draw(opt: argparse.Namespace, outdir: Path) -> None:
     """Write the pictures that the flags ask for, and a grid of each prompt's."""
+    tasks = tasks_of_this_process(opt, outdir)
+    if not tasks:
+        return
     import torch
 
     from ldm.data.pictures import grid, save_numbered, to_image
+    from ldm.devices import own_gpu
     from ldm.generate import draw_only, latent_shape, sample_prompt
 
+    opt.gpus = own_gpu() if opt.gpus is None else opt.gpus
     model = load_model(opt)
-    model.embedding_manager.warn_about(opt.prompt, learned=bool(opt.embedding_path))
+    words = model.embedding_manager.placeholder_ids()
+    *texts, negative = (parse_prompt(p, words).text for p in (*(task.prompt for task in tasks), opt.negative_prompt))
+    model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
+    if opt.negative_prompt and opt.scale == 1:
+        print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
     shape = latent_shape(model, opt.H, opt.W)
     settings = picture_settings(opt, shape, model)
     draw_only(model, opt.precision)
-    for prompt in opt.prompt:
+    for prompt, number, grid_number in tasks:
         pictures = []
         for i in range(opt.n_iter):
             seeds = [opt.seed + i * opt.n_samples + k for k in range(opt.n_samples)]
             images = sample_prompt(model, prompt, seeds, sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta,
-                                   shape, opt.precision, verbose=True)
+                                   shape, opt.precision, verbose=processes().rank == 0,
+                                   negative_prompt=opt.negative_prompt)
             for seed, image in zip(seeds, images, strict=True):
                 save_numbered(to_image(image), outdir / "samples", 5, f"{slug(prompt)}_seed{seed}",
-                              pnginfo=png_info(prompt, settings | {"Seed": seed}))
+                              None if number is None else number + seed - opt.seed,
+                              pnginfo=png_info(prompt, settings | {"Seed": seed}, opt.negative_prompt))
             pictures.append(images.cpu())
-        grid_file = save_numbered(to_image(grid(torch.cat(pictures), opt.n_samples)), outdir, 4, slug(prompt))
+        sheet = to_image(grid(torch.cat(pictures), opt.n_samples))
+        grid_file = save_numbered(sheet, outdir, 4, slug(prompt), grid_number)
         print(f"{grid_file}: {opt.n_iter * opt.n_samples} pictures of {quoted(prompt)}", file=sys.stderr)
 
 

@@ -28,8 +28,8 @@ def write_multilingual(folder: Path, text_encoder: BERTEmbedder) -> None:
     encoder = XLMRobertaModel(XLMRobertaConfig(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1))
     encoder.half().save_pretrained(folder)
     AutoTokenizer.from_pretrained(ROOT / "models/multilingual/emoji").save_pretrained(folder)
-    token_dim = text_encoder.transformer.token_emb.embedding_dim
-    save_aligner(Aligner(2 * encoder.config.hidden_size, token_dim, text_encoder.transformer.max_seq_len),
+    token_dim = text_encoder.token_embeddings.embedding_dim
+    save_aligner(Aligner(2 * encoder.config.hidden_size, token_dim, text_encoder.max_seq_len),
                  folder / "aligner.pt")
 
 

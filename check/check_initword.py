@@ -15,10 +15,10 @@ from ldm.errors import UserError
 from load import add_model_flags, check_files, find_config, instantiate_from_config, load_model, model_config
 
 if TYPE_CHECKING:
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 
-def text_encoder(opt: argparse.Namespace) -> BERTEmbedder:
+def text_encoder(opt: argparse.Namespace) -> TextEncoder:
     """The text encoder that the flags name. Raises UserError for a config that has none.
 
     v2 has to read a word in another language, with weights; for other models the vocabulary is enough.
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
             verdict = "yes"
         else:
             verdict = f"no: one vector starts from the mean of {len(ids)}; {len(ids)} vectors take one each"
-        pieces = tokenizer.tokenizer.convert_ids_to_tokens(ids)
+        pieces = tokenizer.pieces(ids)
         rows.append((word, " ".join(pieces), " ".join(map(str, ids)), verdict))
     print_table(("word", "pieces", "ids", "one vector from one piece"), rows)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ldm.cli import CommandParser, count, guidance, picture_seed, run_command
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
-from load import add_model_flags, check_files, load_model
+from load import add_model_flags, check_files, load_model, load_words
 
 PROMPTS = ("a photo of a *", "a * on a blue background", "a * on a yellow background", "two * on a white background",
            "a * and a red apple")
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
     from ldm.generate import sample_prompt
 
     model = load_model(opt)
-    model.embedding_manager.load(opt.embedding)
+    load_words(model, opt.embedding)
     word = next(iter(model.embedding_manager.string_to_param_dict))
     prompts = opt.prompt or [prompt.replace("*", word) for prompt in PROMPTS]
     model.embedding_manager.warn_if_absent(prompts)

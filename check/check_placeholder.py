@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_table, run_command
 from ldm.util import quoted
-from load import add_model_flags, check_files, load_model
+from load import add_model_flags, check_files, load_model, load_words
 
 if TYPE_CHECKING:
     import torch
@@ -24,17 +24,11 @@ def nearest_words(vector: torch.Tensor, token_embeddings: torch.Tensor, tokenize
     return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
 
 
-def injected_positions(manager, tokens: list[int]) -> list[tuple[str, int, int]]:
-    """(placeholder, vector number, position) for each vector that enters a tokenized prompt."""
-    placeholders = {int(token): placeholder for placeholder, token in manager.string_to_token_dict.items()}
-    found, position = [], 0
-    for token in tokens:
-        placeholder = placeholders.get(token)
-        length = 1 if placeholder is None else len(manager.active_vectors(placeholder))
-        if placeholder is not None:
-            found += [(placeholder, n, position + n) for n in range(length) if position + n < len(tokens)]
-        position += length
-    return found
+def injected_positions(manager, tokens: torch.Tensor) -> dict[int, str]:
+    """{position: word and number of the vector} of the vectors that enter a prompt of token ids [1, N]."""
+    layout = manager.layout(tokens)
+    names = [f"{word}, vector {n}" for word in layout.words for n in range(len(manager.active_vectors(word)))]
+    return {position: names[vector] for position, vector in enumerate(layout.vector[0].tolist()) if vector >= 0}
 
 
 def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Tensor) -> None:
@@ -44,8 +38,8 @@ def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Ten
         return
     _, aligner = encoder.translator
     tokenizer = encoder.tknz_fn.tokenizer
-    source = encoder.read([prompt], manager.string_to_token_dict)
-    tokens = aligner.greedy_decode(source, token_embeddings, tokenizer.sep_token_id)
+    source = encoder.read([prompt], manager.placeholder_ids())
+    tokens = aligner.greedy_decode(source, token_embeddings, encoder.tknz_fn.end_id)
     outputs = aligner(source, token_embeddings, tokens[:, :-1])[0][0]
     rows = []
     for position, token in enumerate(tokens[0].tolist()):
@@ -77,17 +71,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def features_without(encoder, manager, starts: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
     """Features [B, N, D] of the prompts of token ids [B, N] as they were before anything was learned: as many vectors
-    at each placeholder, from {placeholder: [n, dim]} or its own token's."""
-    from torch import nn
+    at each placeholder, from {placeholder: [n, dim]}, else its own token's; an added token's, the first start's."""
+    from ldm.modules.embedding_manager import WordDict, initial_vectors
 
-    from ldm.modules.embedding_manager import initial_vectors
-
-    learned, own = manager.string_to_param_dict, encoder.transformer.token_emb.weight
+    learned, table = manager.string_to_param_dict, encoder.token_embeddings.weight
+    start = next(iter(starts.values()), table[encoder.tknz_fn.unknown_id][None])
+    own = {p: table[int(i)][None] if int(i) < len(table) else start for p, i in manager.string_to_token_dict.items()}
     try:
-        manager.string_to_param_dict = nn.ParameterDict({
-            p: initial_vectors(starts.get(p, own[int(manager.string_to_token_dict[p])][None]), len(vectors))
-            for p, vectors in learned.items()})
-        return encoder.transformer(tokens, manager)
+        manager.string_to_param_dict = WordDict({
+            p: initial_vectors(starts.get(p, own[p]), len(vectors)) for p, vectors in learned.items()})
+        return encoder.features(tokens, manager)
     finally:
         manager.string_to_param_dict = learned
 
@@ -95,10 +88,13 @@ def features_without(encoder, manager, starts: dict[str, torch.Tensor], tokens: 
 def look(opt, model) -> None:
     """Print the placeholders of opt.embedding and, with opt.prompt, what they do to it."""
     encoder, manager = model.cond_stage_model, model.embedding_manager
-    token_embeddings = encoder.transformer.token_emb.weight
+    token_embeddings = encoder.token_embeddings.weight
     starts = dict(manager.initial_embeddings)
     words = dict(zip(manager.placeholder_strings, manager.initializer_words, strict=False))
-    manager.load(opt.embedding)
+    load_words(model, opt.embedding)
+    starts |= {p: known.start.to(token_embeddings) for p, known in manager.provenance.items()
+               if known.start is not None}
+    words |= {p: known.init_word for p, known in manager.provenance.items() if known.init_word}
 
     lengths = token_embeddings.norm(dim=1)
     print(f"the vocabulary's {len(lengths):,} vectors are {lengths.mean():.3f} long on average "
@@ -110,16 +106,16 @@ def look(opt, model) -> None:
 
     if opt.prompt is not None:
         manager.warn_about([opt.prompt])
-        tokens = encoder.tokenize(opt.prompt, manager.string_to_token_dict).to(token_embeddings.device)
-        before, after = features_without(encoder, manager, starts, tokens)[0], model.get_learned_conditioning(
-            [opt.prompt])[0]
-        tokens = tokens[0].cpu()
-        entries = {position: f"{placeholder}, vector {n}" for placeholder, n, position in
-                   injected_positions(manager, tokens.tolist())}
+        tokens = encoder.tokenize(opt.prompt, manager.placeholder_ids())
+        before = features_without(encoder, manager, starts, tokens.to(token_embeddings.device))[0]
+        after = model.get_learned_conditioning([opt.prompt])[0]
+        entries = injected_positions(manager, tokens)
         moved = (after - before).norm(dim=1) / before.norm(dim=1)
-        pieces = encoder.tknz_fn.tokenizer.convert_ids_to_tokens(tokens.tolist())
-        length = max([p for p, piece in enumerate(pieces) if piece != "[PAD]"] + list(entries)) + 1
-        instead = ", ".join(f"{words.get(p, p)!r} in place of {p}" for p in manager.string_to_param_dict)
+        pieces = encoder.tknz_fn.pieces(tokens[0].tolist(), manager.placeholder_ids())
+        length = max([p for p, i in enumerate(tokens[0].tolist()) if i != encoder.tknz_fn.pad_id] + list(entries)) + 1
+        default = next(iter(words.values()), encoder.tknz_fn.pieces([encoder.tknz_fn.unknown_id])[0])
+        instead = ", ".join(f"{words.get(p, p if int(i) < len(lengths) else default)!r} in place of {p}"
+                            for p, i in manager.string_to_token_dict.items())
         print(f"\n{quoted(opt.prompt)}: {len(entries)} vectors go in; against the same prompt with {instead} the "
               f"features move by {float((after - before).norm() / before.norm()):.3f} of their length")
         print_table(("position", "token", "learned vector there", "features move by"), [

@@ -78,18 +78,19 @@ class Suite:
         """For each picture, how many concepts are nearer to it than its own: 0 is top-1."""
         return ranks(self.judge.encode_images(pictures), self.references, targets)
 
-    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
+    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs", init_word: str | None = None
+              ) -> Path:
         """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
-        learned it from all the same: its embedding file."""
+        learned it from all the same: its embedding file. A folder that is not a concept's needs an init word."""
         runs, base = self.opt.out / name, CONFIGS[self.variant]
-        init_word = self.opt.init_word or self.by_slug[folder.name]["kind"]
+        init_word = init_word or self.opt.init_word or self.by_slug[folder.name]["kind"]
         overrides = (*self.opt.override, *overrides)
         request = json.dumps({
             "word": folder.name, "init_word": init_word, "variant": self.variant, "overrides": overrides,
             "base": OmegaConf.to_yaml(load_config(base)),
             "model": OmegaConf.to_yaml(model_config(self.opt.ckpt_path, None)),
             "checkpoint": file_identity(self.opt.ckpt_path),
-            "pictures": {p.name: file_identity(p) for p in find_images(folder)},
+            "pictures": {p.name: file_identity(p) for p in [*find_images(folder), *sorted(folder.glob("*.txt"))]},
         }, indent=1, ensure_ascii=False).encode()
         for done in sorted(runs.glob("*/learned")):
             if done.read_bytes() == request:

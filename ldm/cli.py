@@ -49,6 +49,8 @@ class CommandParser(argparse.ArgumentParser):
                 if argument.lower() in OFF:
                     rest.pop()
                 continue
+            if argument.startswith("--") and argument.endswith("=--"):  # which argparse would take for no value
+                self.error(f"argument {argument[:-3]}: invalid value: '--'")
             rest.append(argument)
         CommandParser.debug = bool({"-d", "--debug"} & set(rest))
         options, unknown = super().parse_known_args(rest, namespace)
@@ -61,8 +63,8 @@ class Formatter(argparse.HelpFormatter):
     """Says the default of every flag that has one, unless its help says it in other words."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        silent = action.default in (None, False, argparse.SUPPRESS) or not action.option_strings or "default" in text
+        text, unset = action.help or "", action.default in (None, False, "", argparse.SUPPRESS)
+        silent = unset or not action.option_strings or "default" in text
         return text if silent else f"{text} (default: %(default)s)"
 
 
@@ -195,7 +197,8 @@ def word(text: str) -> str:
 def gpu_numbers(text: str) -> str:
     """An argparse type: numbers of GPUs, such as 0 or 0,1."""
     numbers = [n for n in text.replace(" ", "").split(",") if n]
-    if not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
+    wrong = [n for n in numbers if not re.fullmatch(r"\d{1,4}", n, re.ASCII)]
+    if wrong or text and not numbers or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: give GPU numbers such as 0 or 0,1, each once")
     return ",".join(numbers)
 
@@ -264,13 +267,15 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     content = OmegaConf.to_container(config)
     assert isinstance(content, dict)
     keys, open_prefixes = valid_keys(content)
-    keys.add("lightning.modelcheckpoint.params.every_n_train_steps")
+    keys |= {"lightning.modelcheckpoint.params.every_n_train_steps", "model.lr_schedule"}
     keys |= {f"lightning.trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters if p != "self"}
     for override in readable(overrides):
         key, _, text = override.partition("=")
         if key not in keys and not any(key.startswith(p) for p in open_prefixes):
             near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)[0]
             raise UserError(f"{key!r} is no key of the config; the nearest is {near!r}")
+        if text.strip() == "???":  # which OmegaConf takes for a value to be given later
+            raise UserError(f"{show(override)}: give a value")
         try:
             value = parse_yaml(text)
             for name in reversed(key.split(".")):

@@ -7,6 +7,7 @@ import sys
 import torch
 
 from ldm.errors import UserError
+from ldm.processes import processes
 
 
 def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:
@@ -31,6 +32,14 @@ def first_device(gpus: str | None = None) -> torch.device:
     """The first of `choose_devices`, for a model that runs on one."""
     _, devices = choose_devices(gpus)
     return torch.device("cuda", devices[0]) if isinstance(devices, list) else torch.device("cpu")
+
+
+def own_gpu() -> str | None:
+    """The number of the GPU that one of several processes, as torchrun starts them, takes by default; None where there
+    is one process or no GPU."""
+    place = processes()
+    shared = place.total > 1 and torch.cuda.is_available()
+    return str(place.local_rank % torch.cuda.device_count()) if shared else None
 
 
 def fast_bfloat16(device: torch.device) -> bool:

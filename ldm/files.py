@@ -37,13 +37,18 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
+def _numbers(folder: Path) -> set[int]:
+    return {int(m[1]) for n in os.listdir(folder) if (m := re.match(r"([0-9]+).*\.png$", n))}
+
+
 def next_number(folder: Path) -> int:
-    """One more than the highest number that begins a picture's name in the folder; 0 in an empty one."""
-    return max((int(m[1]) for n in os.listdir(folder) if (m := re.match(r"([0-9]+).*\.png$", n))), default=-1) + 1
+    """One more than the highest number that begins a picture's name in the folder; 0 in an empty one, or in none."""
+    return max(_numbers(folder), default=-1) + 1 if folder.is_dir() else 0
 
 
-def write_numbered(folder: str | Path, data: bytes, digits: int, name: str) -> Path:
+def write_numbered(folder: str | Path, data: bytes, digits: int, name: str, wanted: int | None = None) -> Path:
     """Write `<number><name>` into a folder, whole or not at all, under a number that no other process gets: its path.
+    The number is the one wanted if it is free, else the next after the highest.
 
     The temporary file is the claim on a number: it is made exclusively, and becomes the file by a rename.
     """
@@ -52,7 +57,12 @@ def write_numbered(folder: str | Path, data: bytes, digits: int, name: str) -> P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while True:
-            number = next_number(folder) if number is None else number + 1
+            if number is None:
+                number = next_number(folder) if wanted is None else wanted
+            elif number == wanted:
+                number, wanted = next_number(folder), None
+            else:
+                number += 1
             claim = folder / f".{number:0{digits}}.part"
             try:
                 descriptor = os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -61,7 +71,7 @@ def write_numbered(folder: str | Path, data: bytes, digits: int, name: str) -> P
             path = None
             try:
                 with os.fdopen(descriptor, "wb") as file:
-                    if next_number(folder) > number:  # taken between the look and the claim
+                    if number in _numbers(folder) or wanted is None and next_number(folder) > number:  # taken since
                         continue
                     file.write(data)
                     file.flush()
@@ -105,7 +115,11 @@ def output_folder(folder: str | Path) -> Iterator[Path]:
 
 def file_identity(path: str | Path) -> str:
     """16 hexadecimal digits that tell a file from another one at little cost: of its size, and its first, middle and
-    last MB. The last one of a checkpoint holds checksums of all its parts."""
+    last MB. The last one of a checkpoint holds checksums of all its parts. Of a folder: of all files in it, by name."""
+    if os.path.isdir(path):
+        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+        listed = "".join(f"{file.relative_to(path).as_posix()} {file_identity(file)}\n" for file in files)
+        return hashlib.sha256(listed.encode()).hexdigest()[:16]
     part = 2**20
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)

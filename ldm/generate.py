@@ -16,6 +16,7 @@ from ldm.models.diffusion.dpm_solver import DPMSolverSampler
 from ldm.models.diffusion.plms import PLMSSampler
 from ldm.models.diffusion.sampler import Sampler
 from ldm.modules.packing import can_pack, pack
+from ldm.prompts import parse_prompt
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -74,16 +75,21 @@ def sample_prompt(
     shape: tuple[int, int, int] | None = None,   # of the latents; default: the model's own
     precision: str = "full",                     # one of PRECISIONS
     verbose: bool = False,                       # show a progress bar
+    negative_prompt: str = "",                   # what guidance goes away from; of all pictures
 ) -> torch.Tensor:
-    """Pictures [len(seeds), 3, H, W] in about [-1, 1]. Raises UserError when their numbers are not finite, or, before
-    anything is drawn, those of the prompt's features."""
+    """Pictures [len(seeds), 3, H, W] in about [-1, 1] of prompts in which words may have weights (ldm.prompts).
+
+    Raises UserError when their numbers are not finite, or, before anything is drawn, for a weight out of range or
+    features of the prompt that are not finite.
+    """
     n = len(seeds)
     prompts = [prompt] if isinstance(prompt, str) else prompt
+    read = [parse_prompt(p, model.embedding_manager.placeholder_ids()) for p in (*prompts, negative_prompt)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     dtype = PRECISIONS[precision]
     autocast = nullcontext() if dtype == torch.float32 else torch.autocast(model.device.type, dtype)
     with autocast, model.ema_scope():
-        cond, uncond = model.get_learned_conditioning([*prompts, ""]).split([len(prompts), 1])
+        cond, uncond = model.get_learned_conditioning(read).split([len(prompts), 1])
         scale = model.guidance_scale if scale is None else scale
         if not torch.isfinite(cond).all() or not torch.isfinite(uncond).all():
             raise UserError(f"the text features of {quoted(prompts[0])} hold numbers that are not finite; "

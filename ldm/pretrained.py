@@ -20,12 +20,20 @@ def from_pretrained(cls: Any, name_or_folder: str, what: str, **options: Any) ->
     options = {"trust_remote_code": False, **options}
     try:
         if Path(place).is_dir():
-            return cls.from_pretrained(place, local_files_only=True, **options)
+            return _with_vocabulary(cls.from_pretrained(place, local_files_only=True, **options))
         try:
-            return cls.from_pretrained(place, local_files_only=True, **options)
+            return _with_vocabulary(cls.from_pretrained(place, local_files_only=True, **options))
         except (OSError, ValueError):
-            return cls.from_pretrained(place, **options)
+            return _with_vocabulary(cls.from_pretrained(place, **options))
     except Exception as error:  # files of other people make transformers fail in any way there is
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"{what} {name_or_folder!r} is neither a folder with one nor a name the model hub answers to "
                         f"({reason})") from error
+
+
+def _with_vocabulary(result: Any) -> Any:
+    """The same; of a tokenizer without files `transformers` makes one that knows nothing but its special tokens. Raises
+    OSError for that."""
+    if hasattr(result, "get_vocab") and len(result.get_vocab()) <= len(result.all_special_ids):
+        raise OSError("there is no vocabulary")
+    return result

@@ -54,10 +54,20 @@ _READERS: dict[str, Callable[[Path], Any]] = {
     "zip": read_zip, "pickle": read_legacy, "safetensors": _read_safetensors}
 
 
-def write_tensors(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write a dict atomically: `.safetensors` for flat dicts of tensors, else torch's own format."""
-    if Path(path).suffix == ".safetensors":
-        write_bytes(path, safetensors.torch.save({k: v.detach().contiguous().cpu() for k, v in content.items()}))
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a file that `read_tensors` reads: what its header has under `__metadata__` if it is safetensors,
+    else nothing."""
+    if tensor_format(path) != "safetensors":
+        return {}
+    with safetensors.safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
+
+
+def write_tensors(path: str | Path, content: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a dict atomically: `.safetensors`, with metadata, for flat dicts of tensors, else torch's own format."""
+    if Path(path).suffix.lower() == ".safetensors":
+        tensors = {k: v.detach().contiguous().cpu() for k, v in content.items()}
+        write_bytes(path, safetensors.torch.save(tensors, dict(metadata) if metadata else None))
         return
     buffer = io.BytesIO()
     torch.save(content, buffer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ldm.targets import ALIASES, REGISTERED, ROOT, get_obj_from_str, trust_targe
 
 __all__ = ["ALIASES", "BASE", "REGISTERED", "ROOT", "accepted_parameters", "get_obj_from_str",
            "instantiate_from_config", "load_config", "merge_configs", "read_yaml", "resolve_file", "resolve_folder",
-           "trust_targets"]
+           "trust_targets", "version"]
 
 # What a constructor says with these is about what the config gave it; the cause stays in the chain.
 REFUSALS = (ValueError, TypeError, RuntimeError, AssertionError, ArithmeticError, LookupError, AttributeError,
@@ -77,3 +78,8 @@ def resolve_file(name: str) -> str:
 def quoted(text: str, most: int = 200) -> str:
     """A text in quotes for a message, in one line, cut after so many letters."""
     return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text):,} letters)"
+
+
+def version() -> str:
+    """The project's version."""
+    return re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[0]

@@ -166,7 +166,7 @@ def test_learning_rate(tmp_path, scale_lr, rate):
     ({"data_root": None}, (), ["--data_root"]),
     ({"data_root": "dataset/none"}, (), ["dataset/none"]),
     ({"data_root": "configs/emoji"}, (), ["no pictures"]),
-    ({"placeholder_string": "two words"}, (), ["two words", "one token"]),
+    ({"placeholder_string": "[PAD]"}, (), ["[PAD]", "own"]),
     ({"init_word": "\u2603"}, (), ["init word"]),
     ({"gpus": "first"}, (), ["--gpus"]),
     ({"resume": "logs/none"}, (), ["--resume"]),

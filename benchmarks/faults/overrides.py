@@ -194,7 +194,7 @@ def wrong_values(kind: Any) -> list[str]:
                 outside = [mark.low - 1, mark.high + 1, *([mark.low] if mark.above else [])]
                 found += [f"{n:.17g}" for n in outside if n not in mark.also]
             found += ["[]"] * isinstance(mark, Filled) + ["''", '" "'] * isinstance(mark, Stripped)
-            found += ["{}", "{target: os.system}", "{target: 5}"] * isinstance(mark, Builds)
+            found += ["{target: os.system}", "{target: 5}"] * isinstance(mark, Builds)
             found += ["{x: 1}"] * isinstance(mark, Arguments)
         return found
     if kind in (int, float):
@@ -240,8 +240,9 @@ def attempt(folder: Path, name: str, argument: str) -> str:
         return str(ended)
     if OPENED.decode() in ended.err and not any(late in argument for late in LATE):
         return f"the model is loaded first: {line}"
-    key = argument.partition("=")[0].rpartition(".")[2].lstrip("-")
-    if key not in line and argument.partition("=")[0].split(".")[0] not in line:
+    path, _, value = argument.partition("=")
+    named = path.rpartition(".")[2].lstrip("-"), path.split(".")[0], value.strip("[]' ") or path
+    if not any(name in line for name in named):
         return f"does not say what: {line}"
     return "writes a run folder" if (folder / "logs").exists() else ""
 

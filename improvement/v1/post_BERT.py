@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from torch import nn
 
+from ldm.embedding_files import Words
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.modules.diffusionmodules.util import zero_module
-from ldm.modules.embedding_manager import EmbeddingManager
+from ldm.modules.embedding_manager import EmbeddingManager, Layout, LoadedWord
 from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
 from ldm.schema import Range, Rate, Weight
 from ldm.serialization import check_weights
 
 if TYPE_CHECKING:
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 MAX_LAYERS = 64  # of what an adapter's file asks for
 
@@ -69,23 +71,24 @@ class PostBERTManager(EmbeddingManager):
 
     def __init__(
         self,
-        embedder: BERTEmbedder,
+        embedder: TextEncoder,
         bottleneck: Bottleneck = 64,  # width of the adapter; 0: none
         n_layer: Layers = 1,          # transformer layers behind it
         everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
         **kwargs: Any,                # see EmbeddingManager
     ):
         self._sizes, self.everywhere = {"bottleneck": bottleneck, "n_layer": n_layer}, everywhere
+        self.adapted: set[str] | None = None  # words that the layers were learned with; None: all
         super().__init__(embedder, **kwargs)
 
     def reset_parameters(self) -> None:
         """Start the vectors as EmbeddingManager does, and the layers as the identity."""
         super().reset_parameters()
-        self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.transformer.token_emb.weight.device)
+        self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.token_embeddings.weight.device)
 
-    def refine(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Features [B, N, dim] of prompts of tokens [B, N] -> features, by default with the learned layers' output at
-        the learned words and nothing else changed: prompts without them stay what they are, bit for bit.
+    def refine(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Features [B, N, dim] of prompts -> features, by default with the learned layers' output at the learned words
+        and nothing else changed: prompts without them stay what they are, bit for bit.
 
         There the output is turned, not stretched: it keeps the length that the text encoder gave. Free to grow it
         becomes two to three times as long as any word's, and drowns the rest of the prompt.
@@ -94,19 +97,36 @@ class PostBERTManager(EmbeddingManager):
         if self.everywhere:
             return refined
         refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
-        return torch.where(self.learned_positions(tokens).to(features.device)[..., None], refined, features)
+        return torch.where(self._adapted_positions(layout).to(features.device)[..., None], refined, features)
+
+    def _adapted_positions(self, layout: Layout) -> torch.Tensor:
+        """bool [B, N]: where the words are that the layers were learned with."""
+        if self.adapted is None or not layout.words:
+            return layout.learned
+        adapted = torch.tensor([word in self.adapted for word in layout.words for _ in self.active_vectors(word)])
+        return layout.learned & adapted[layout.vector.clamp(min=0)]
 
     def companions(self) -> dict[str, Any]:
         """The weights of the layers, and whether they change all tokens: what `load_companions` takes."""
         return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()},
                 "post_BERT_everywhere": self.everywhere}
 
-    def load_companions(self, path: str | Path, content: dict[str, Any]) -> None:
-        """Take the adapter of a file, whatever its sizes. Raises UserError where there is none."""
-        state = content.get("post_BERT")
-        if not isinstance(state, dict) or not state:
-            raise UserError(f"{path}: a word without an adapter, learned with train_new.py; use it with txt2img.py, or "
-                            "learn one with train_new_v1.py")
+    def load_companions(self, loaded: Sequence[LoadedWord], files: Mapping[str | Path, Words]) -> None:
+        """Take the adapter of a file, whatever its sizes, for the words of that file. Raises UserError where there is
+        none, or more than one."""
+        adapted = [path for path, words in files.items() if isinstance(words.adapter.get("post_BERT"), dict)
+                   and words.adapter["post_BERT"]]
+        if not adapted:
+            raise UserError(f"{next(iter(files))}: a word without an adapter, learned with train_new.py; use it with "
+                            "txt2img.py, or learn one with train_new_v1.py")
+        if len(adapted) > 1:
+            raise UserError(f"{adapted[0]} and {adapted[1]} have an adapter each, behind one text encoder, where only "
+                            "one has its place; give one of them, beside words that train_new.py learned")
+        self._load_adapter(adapted[0], files[adapted[0]].adapter)
+        self.adapted = None if len(files) == 1 else {word.name for word in loaded if word.file == adapted[0]}
+
+    def _load_adapter(self, path: str | Path, content: dict[str, Any]) -> None:
+        state = content["post_BERT"]
         down, everywhere = state.get("adapter.down.weight"), content.get("post_BERT_everywhere", False)
         layers = {n.split(".")[2] for n in state if isinstance(n, str) and re.match(r"transformer\.layers\.\d+\.", n)}
         sizes = {"bottleneck": len(down) if torch.is_tensor(down) and down.dim() else 0, "n_layer": len(layers) // 2}
@@ -123,7 +143,7 @@ class PostBERTManager(EmbeddingManager):
         self._sizes, self.everywhere = sizes, everywhere
         post_bert = PostBERT(self.dim, **sizes)
         post_bert.load_state_dict(state)
-        self.post_bert = post_bert.to(self.embedder.transformer.token_emb.weight.device)
+        self.post_bert = post_bert.to(self.embedder.token_embeddings.weight.device)
 
 
 class PostBERTDiffusion(LatentDiffusion):
@@ -156,10 +176,11 @@ class PostBERTDiffusion(LatentDiffusion):
     def ordinary_prompts(self, c: list[str]) -> torch.Tensor:
         """Token ids [len(c) + 1, N]: the prompts with words drawn from the vocabulary in place of the learned ones, and
         the empty prompt."""
-        tokens, manager = self.cond_stage_model.tknz_fn([*c, ""]), self.embedding_manager
-        learned = torch.isin(tokens, torch.stack(list(manager.string_to_token_dict.values())))
-        special = torch.tensor(self.cond_stage_model.tknz_fn.tokenizer.all_special_ids)
-        ordinary = torch.arange(self.cond_stage_model.transformer.token_emb.num_embeddings)
+        encoder, placeholders = self.cond_stage_model, self.embedding_manager.placeholder_ids()
+        tokens = encoder.tknz_fn([*c, ""], placeholders)
+        learned = torch.isin(tokens, torch.stack(list(placeholders.values())))
+        special = torch.tensor(list(encoder.tknz_fn.special_ids))
+        ordinary = torch.arange(encoder.token_embeddings.num_embeddings)
         ordinary = ordinary[~torch.isin(ordinary, special)]
         tokens[learned] = ordinary[torch.randint(len(ordinary), (int(learned.sum()),))]
         return tokens
@@ -167,12 +188,13 @@ class PostBERTDiffusion(LatentDiffusion):
     def preservation_loss(self, c: list[str]) -> torch.Tensor:
         """Mean squared change of the features of prompts like c, but without learned words: []."""
         with torch.no_grad():
-            before = self.cond_stage_model.transformer(self.ordinary_prompts(c).to(self.device))
+            before = self.cond_stage_model.features(self.ordinary_prompts(c).to(self.device))
         return (self.embedding_manager.post_bert(before) - before).square().mean()
 
-    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
+                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """As LatentDiffusion has it, plus the preservation term where the layers act everywhere."""
-        loss, parts = super().forward(x, c)
+        loss, parts = super().forward(x, c, **mask)
         if self.preservation_weight > 0 and self.embedding_manager.everywhere:
             stage = "train" if self.training else "val"
             parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))

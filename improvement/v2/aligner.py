@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ldm.errors import UserError
+from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.modules.meta import without_weights
 from ldm.serialization import check_weights, pack_weights, read_tensors, unpack_weights, write_tensors
 
@@ -129,17 +130,18 @@ class Aligner(nn.Module):
         return prefix
 
     def translate(self, source: SourceEncoding, token_embeddings: torch.Tensor,
-                  placeholder_ids: dict[str, torch.Tensor], eos_id: int, pad_id: int) -> torch.Tensor:
-        """Token ids [B, max_target_len] of the greedy translation: a copy becomes the token id of its placeholder, and
-        pad_id follows eos_id."""
-        ids = self.greedy_decode(source, token_embeddings, eos_id).cpu()
+                  placeholder_ids: Placeholders, eos_id: int, pad_id: int) -> torch.Tensor:
+        """Token ids [B, max_target_len], on the CPU, of the greedy translation: a copy becomes the token id of its
+        placeholder, and pad_id follows eos_id."""
+        translation = self.greedy_decode(source, token_embeddings, eos_id).cpu()
+        ids = translation.clone()  # whose own ids past the vocabulary are those of learned words
         for row, placeholders in enumerate(source.placeholders):
             for position, placeholder in placeholders.items():
-                ids[row, ids[row] == len(token_embeddings) + position] = int(placeholder_ids[placeholder])
+                ids[row, translation[row] == len(token_embeddings) + position] = int(placeholder_ids[placeholder])
         after_eos = ((ids == eos_id).cumsum(dim=1) - (ids == eos_id).long()) > 0
         ids = F.pad(ids.masked_fill(after_eos, pad_id), (0, len(self.position_embeddings) - ids.shape[1]),
                     value=pad_id)
-        return ids.to(token_embeddings.device)
+        return ids
 
 
 def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_ids: dict[str, torch.Tensor],

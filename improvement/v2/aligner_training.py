@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from improvement.v2.aligner import IGNORE_INDEX, Aligner, SourceEncoding, copy_labels
 from improvement.v2.pre_BERT import MultilingualEmbedder
 from ldm.errors import UserError
-from ldm.modules.encoders.modules import BERTEmbedder
+from ldm.modules.encoders.text_encoder import TextEncoder
 from ldm.optim import muon_and_adam
 
 FEATURE_ROWS = 16  # sentences of a batch whose text features are compared
@@ -22,14 +22,14 @@ FEATURE_ROWS = 16  # sentences of a batch whose text features are compared
 class AlignerTraining(pl.LightningModule):
     """The aligner between a frozen source encoder and the frozen English text encoder."""
 
-    def __init__(self, source_encoder: MultilingualEmbedder, text_encoder: BERTEmbedder, aligner: Aligner,
+    def __init__(self, source_encoder: MultilingualEmbedder, text_encoder: TextEncoder, aligner: Aligner,
                  placeholders: Sequence[str], learning_rate: float, feature_weight: float):
         super().__init__()
         self.source_encoder, self.aligner = source_encoder, aligner
         self.text_encoder = text_encoder.eval().requires_grad_(False)
         tknz_fn = text_encoder.tknz_fn
         self.placeholder_ids = {p: torch.tensor(tknz_fn.ids(p)[0]) for p in placeholders}
-        self.eos_id, self.pad_id = tknz_fn.tokenizer.sep_token_id, tknz_fn.tokenizer.pad_token_id
+        self.eos_id, self.pad_id = tknz_fn.end_id, tknz_fn.pad_id
         self.learning_rate, self.feature_weight = learning_rate, feature_weight
         self.strict_loading = False  # checkpoints hold the aligner alone
         self.automatic_optimization = False  # there are two optimizers
@@ -37,7 +37,7 @@ class AlignerTraining(pl.LightningModule):
     @property
     def token_embeddings(self) -> torch.Tensor:
         """The text encoder's [V, token_dim]."""
-        return self.text_encoder.transformer.token_emb.weight
+        return self.text_encoder.token_embeddings.weight
 
     def train(self, mode: bool = True) -> AlignerTraining:
         """As for any module, but the text encoder stays in evaluation mode: it is frozen."""
@@ -53,7 +53,7 @@ class AlignerTraining(pl.LightningModule):
     def features(self, ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         """The text encoder's features [B, N, n_embed] of token embeddings [B, N, token_dim] in place of the ids' own
         [B, N]."""
-        return self.text_encoder.transformer(ids, lambda tokens, own: embeddings)
+        return self.text_encoder.features(ids, lambda tokens, own: embeddings)
 
     def token_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of logits [B, N, V + M] and labels [B, N] in the extended vocabulary, the mean over tokens:
@@ -106,7 +106,7 @@ class AlignerTraining(pl.LightningModule):
         """Log the share of sentences whose greedy translation is right in every token, and of tokens that are."""
         source, target_ids = self.encode(*batch)
         translation = self.aligner.translate(source, self.token_embeddings, self.placeholder_ids, self.eos_id,
-                                             self.pad_id)
+                                             self.pad_id).to(self.device)
         right = (translation == target_ids) | (target_ids == self.pad_id)
         self.log("val/exact_match", right.all(dim=1).float().mean(), prog_bar=True, batch_size=len(target_ids))
         self.log("val/token_accuracy", right[target_ids != self.pad_id].float().mean(), batch_size=len(target_ids))

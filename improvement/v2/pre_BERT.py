@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from transformers.utils import logging
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
+from ldm.modules.encoders.text_encoder import Placeholders
+from ldm.placeholders import split_prompt
 from ldm.pretrained import from_pretrained
 from ldm.schema import Trimmed
 from ldm.util import quoted, resolve_file
@@ -58,16 +59,15 @@ class MultilingualEmbedder(nn.Module):
 
         Raises UserError for a prompt that itself has the mask token.
         """
-        names = sorted(placeholders, key=len, reverse=True)
-        pattern = re.compile("|".join(f"({placeholder_pattern(name)})" for name in names),
-                             re.IGNORECASE if ignore_case else 0)
         texts, found = [], []
         for prompt in prompts:
-            if self.tokenizer.mask_token in prompt:
+            parts = list(split_prompt(prompt, placeholders, ignore_case))
+            if any(part.placeholder is None and self.tokenizer.mask_token in part.text for part in parts):
                 raise UserError(f"the prompt {quoted(prompt)} has {self.tokenizer.mask_token} in it, kept for learned "
                                 "words")
-            found.append([names[m.lastindex - 1] for m in pattern.finditer(prompt) if m.lastindex])
-            texts.append(pattern.sub(f" {self.tokenizer.mask_token} ", prompt).strip() if names else prompt)
+            found.append([part.placeholder for part in parts if part.placeholder is not None])
+            text = "".join(f" {self.tokenizer.mask_token} " if part.placeholder else part.text for part in parts)
+            texts.append(text.strip() if placeholders else text)
         for ids in self.tokenizer(texts, verbose=False)["input_ids"]:
             if len(ids) > self.max_length:
                 warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: "
@@ -90,12 +90,6 @@ class MultilingualEmbedder(nn.Module):
         # the token's context, and which token it is: the aligner learns faster with both
         memory = torch.cat([hidden_states[-1], hidden_states[0]], dim=-1)
         return SourceEncoding(memory, mask.to(device), positions)
-
-
-def placeholder_pattern(placeholder: str) -> str:
-    """A regular expression for a placeholder; one of letters counts only where no Latin letter or digit touches it."""
-    pattern = re.escape(placeholder)
-    return rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])" if placeholder.isalnum() else pattern
 
 
 class AlignedEmbedder(BERTEmbedder):
@@ -121,7 +115,7 @@ class AlignedEmbedder(BERTEmbedder):
 
         Raises UserError for files that cannot be read or do not fit each other.
         """
-        token_embeddings = self.transformer.token_emb.weight
+        token_embeddings = self.token_embeddings.weight
         if not self._translator:
             with torch.random.fork_rng(devices=[]):  # when it is first needed must not change what a run draws
                 source_encoder = MultilingualEmbedder(self.multilingual_name)
@@ -131,34 +125,28 @@ class AlignedEmbedder(BERTEmbedder):
         source_encoder, aligner = self._translator[0]
         return source_encoder.to(token_embeddings.device), aligner.to(token_embeddings.device)
 
-    @property
-    def ignores_case(self) -> bool:
-        """Whether capitals and small letters are the same to the text encoder, and so in the names of learned words."""
-        return self.tknz_fn.ids("A") == self.tknz_fn.ids("a")
-
     def read(self, prompts: Sequence[str], placeholders: Iterable[str]) -> SourceEncoding:
         """What the source encoder makes of prompts in which placeholders may stand."""
-        return self.translator[0](prompts, list(placeholders), self.ignores_case)
+        return self.translator[0](prompts, list(placeholders), self.tknz_fn.ignores_case)
 
     @torch.no_grad()
-    def tokenize(self, text: str | list[str], placeholders: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Token ids [B, max_seq_len] of the translation of prompts in which placeholders ({placeholder: token id}) may
-        stand. What is empty to the text encoder stays empty: guidance goes away from what the base goes away from."""
+    def tokenize(self, text: str | list[str], placeholders: Placeholders) -> torch.Tensor:
+        """Token ids [B, max_seq_len], on the CPU, of the translation of prompts in which placeholders may stand. What
+        is empty to the text encoder stays empty: guidance goes away from what the base goes away from."""
         texts = [text] if isinstance(text, str) else list(text)
-        tokenizer, device = self.tknz_fn.tokenizer, self.transformer.token_emb.weight.device
-        rows = {i: self.tknz_fn("")[0].to(device) for i, t in enumerate(texts) if not self.tknz_fn.ids(t)}
+        tokenizer = self.tknz_fn
+        rows = {i: tokenizer("")[0] for i, t in enumerate(texts) if not tokenizer.ids(t)}
         if sentences := [i for i in range(len(texts)) if i not in rows]:
             source = self.read([texts[i] for i in sentences], placeholders)
             translation = self.translator[1].translate(
-                source, self.transformer.token_emb.weight, placeholders, eos_id=tokenizer.sep_token_id,
-                pad_id=tokenizer.pad_token_id)
+                source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id)
             rows |= dict(zip(sentences, translation, strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
 
-    def reads(self, word: str, placeholders: Iterable[str]) -> bool:
-        """Whether a word in any language, in which learned words may stand, has tokens of its own."""
+    def reads(self, word: str) -> bool:
+        """Whether a word in any language has tokens of its own."""
         source_encoder = self.translator[0]
-        ids = source_encoder.tokenize([word], list(placeholders), self.ignores_case)[0]
+        ids = source_encoder.tokenize([word], [])[0]
         return source_encoder.tokenizer.unk_token_id not in ids[0].tolist() or not self.tknz_fn.ids(word)
 
     def remedy(self, unknown: list[str]) -> str:
@@ -169,6 +157,5 @@ class AlignedEmbedder(BERTEmbedder):
         """English token ids of a word in any language, without [CLS], [SEP] and articles."""
         if word.isascii():
             return super().word_ids(word)
-        tokenizer = self.tknz_fn.tokenizer
-        left_out = {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids(["a", "an", "the"])}
+        left_out = self.tknz_fn.special_ids.union(*map(self.tknz_fn.ids, ("a", "an", "the")))
         return [i for i in self.tokenize(word, {})[0].tolist() if i not in left_out]

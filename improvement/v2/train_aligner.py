@@ -72,8 +72,8 @@ def train(opt: argparse.Namespace) -> None:
     held = min(opt.validation, len(pairs) // 10)
     text_encoder = load_model(opt).cond_stage_model.cpu()
     source_encoder = MultilingualEmbedder(opt.multilingual)
-    aligner = Aligner(source_encoder.memory_dim, text_encoder.transformer.token_emb.embedding_dim,
-                      text_encoder.transformer.max_seq_len, dropout=0.1)
+    aligner = Aligner(source_encoder.memory_dim, text_encoder.token_embeddings.embedding_dim,
+                      text_encoder.max_seq_len, dropout=0.1)
     module = AlignerTraining(source_encoder, text_encoder, aligner, opt.placeholders, opt.learning_rate,
                              opt.feature_weight)
 

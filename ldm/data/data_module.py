@@ -90,9 +90,13 @@ class DataModuleFromConfig(pl.LightningDataModule):
         return DataLoader(self.datasets[name], self.batch_size, sampler=sampler, num_workers=self.num_workers,
                           persistent_workers=self.num_workers > 0, worker_init_fn=leave_interrupts)
 
-    def _sampler(self) -> PositionSampler:
+    def check_train(self) -> None:
+        """Raises UserError when there is nothing to learn from."""
         if "train" not in self.datasets:
             raise UserError("the config has no data.params.train: nothing to learn from")
+
+    def _sampler(self) -> PositionSampler:
+        self.check_train()
         assert self.trainer is not None
         return PositionSampler(self.trainer, len(self.datasets["train"]), self.batch_size)
 

@@ -6,6 +6,7 @@ import io
 import stat
 import sys
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,15 @@ SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", 
             ".tga", ".pcx", ".sgi"}
 # Camera raw is TIFF to Pillow, which would take the thumbnail in it for the picture.
 RAW_SUFFIXES = {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".arw", ".srw", ".orf", ".rw2", ".pef", ".raf"}
+MASK_ENDINGS = (".mask", "-masklabel")  # of names without suffix: a.mask.png is a mask of a.png, no picture
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 
 # Finding -------------------------------------------------------------------------------------------------------------
 
 def list_images(folder: str | Path) -> tuple[list[Path], list[str]]:
-    """(the pictures of a folder, what else is in it), each by name; hidden files are not mentioned.
+    """(the pictures of a folder, what else is in it), each by name; hidden files are not mentioned. Masks of pictures
+    (MASK_ENDINGS) are something else.
 
     Only regular files are opened, links to them included: nothing waits on a pipe or a device. Raises UserError if
     there is no folder or no picture in it.
@@ -50,13 +53,13 @@ def list_images(folder: str | Path) -> tuple[list[Path], list[str]]:
         raise UserError(f"{folder}: {error.strerror}; give a folder that you may read (--data_root)") from error
     paths, left_out = [], []
     for path in entries:
-        if _is_picture(path):
+        if _is_picture(path) and not path.stem.lower().endswith(MASK_ENDINGS):
             paths.append(path)
         else:
             note = " (camera raw: save it as JPEG)" if path.suffix.lower() in RAW_SUFFIXES else ""
             left_out.append(path.name + "/" * _is_folder(path) + note)
     if not paths:
-        others = f", only {_some(left_out)}" if left_out else ""
+        others = f", only {some(left_out)}" if left_out else ""
         raise UserError(f"{folder}: no pictures in it{others}; put 3 to 5 of them there (JPEG, PNG, WebP, ...)")
     return paths, left_out
 
@@ -69,10 +72,11 @@ def find_images(folder: str | Path) -> list[Path]:
 def describe_images(folder: str | Path, count: int, left_out: list[str]) -> str:
     """One line: how many pictures are taken from a folder, and what in it is not."""
     text = f"{count} picture{'s' * (count != 1)} from {folder}"
-    return f"{text}; left out: {_some(left_out)}" if left_out else text
+    return f"{text}; left out: {some(left_out)}" if left_out else text
 
 
-def _some(names: list[str], most: int = 10) -> str:
+def some(names: Sequence[str], most: int = 10) -> str:
+    """Names as a line can hold them: the first ones, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(_printable(n) for n in names[:most]) + more
 
@@ -88,7 +92,8 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _is_regular(path: Path) -> bool:
+def is_regular(path: Path) -> bool:
+    """Whether a path is a file of bytes, or a link to one: no folder, pipe or device."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -97,7 +102,7 @@ def _is_regular(path: Path) -> bool:
 
 def _is_picture(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if not _is_regular(path) or suffix in RAW_SUFFIXES:
+    if not is_regular(path) or suffix in RAW_SUFFIXES:
         return False
     if suffix in SUFFIXES:
         return True
@@ -114,8 +119,9 @@ def _is_picture(path: Path) -> bool:
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
-def open_image(path: str | Path) -> Image.Image:
-    """A picture as RGB: turned upright, transparency on white, grey and CMYK converted, the first of several.
+def open_image(path: str | Path, background: str | None = "white") -> Image.Image:
+    """A picture as RGB: turned upright, transparency on white, grey and CMYK converted, the first of several. Without
+    a background, one with transparency is RGBA.
 
     Grey of more than 8 bits is scaled: floats from 0 to 1, whole numbers from 0 to 65535 (those that end at 255 are
     taken as 8 bits). Raises UserError for a file that is no picture, is cut short, or holds other numbers.
@@ -125,7 +131,7 @@ def open_image(path: str | Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what decoders say of metadata is nothing that the user can mend
             with _open(path) as file:
-                image = _to_rgb(file)
+                image = _to_rgb(file, background)
                 several = file.format in ("GIF", "PNG", "WEBP", "AVIF", "TIFF") and _holds_several(file)
     except UserError:
         raise
@@ -179,14 +185,14 @@ def _formats(path: Path) -> list[str]:
 
 
 def _open(path: Path) -> Image.Image:
-    if not _is_regular(path) and path.exists():
+    if not is_regular(path) and path.exists():
         raise ValueError("not a file")
     if _is_heic(path) and not _has_heif():
         raise UserError(f"{path}: HEIC; pip install pillow-heif, or save it as JPEG")
     return Image.open(path, formats=_formats(path))
 
 
-def _to_rgb(file: Image.Image) -> Image.Image:
+def _to_rgb(file: Image.Image, background: str | None) -> Image.Image:
     file.load()
     bits = int(getattr(file, "tag_v2", {}).get(258, (16,))[0])  # BitsPerSample of a TIFF
     try:
@@ -197,8 +203,9 @@ def _to_rgb(file: Image.Image) -> Image.Image:
         image = _to_grey(image, bits)
     if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        if background is None:
+            return image
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     return image.convert("RGB")
 
 
@@ -306,10 +313,11 @@ def save_image(image: Image.Image, path: str | Path, **options: Any) -> None:
     write_bytes(path, _png(image, **options))
 
 
-def save_numbered(image: Image.Image, folder: str | Path, digits: int, name: str, **options: Any) -> Path:
-    """Write a PNG as `<number>_<name>.png` under the folder's next number, which nobody else gets
+def save_numbered(image: Image.Image, folder: str | Path, digits: int, name: str, wanted: int | None = None,
+                  **options: Any) -> Path:
+    """Write a PNG as `<number>_<name>.png` under the number wanted, or the folder's next, which nobody else gets
     (ldm.files.write_numbered): its path."""
-    return write_numbered(folder, _png(image, **options), digits, f"_{name}.png")
+    return write_numbered(folder, _png(image, **options), digits, f"_{name}.png", wanted)
 
 
 def save_grid(images: torch.Tensor, path: str | Path, columns: int = 4) -> None:

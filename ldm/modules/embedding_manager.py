@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import torch
 from torch import nn
 
-from ldm.embedding_files import find_embeddings
+from ldm.embedding_files import Words, misfit, read_words, write_words
 from ldm.errors import UserError
+from ldm.placeholders import STAR, call_words, check_placeholder, same_name, split_prompt
+from ldm.provenance import Provenance, warn_of_another_model
 from ldm.schema import Depth, Trimmed
-from ldm.serialization import read_tensors, write_tensors
 from ldm.util import quoted
 
 if TYPE_CHECKING:
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 # Placeholders for single pictures of the training set (Gal et al., arXiv 2208.01618, section 5.1 "per-image tokens").
 PER_IMAGE_TOKENS = list("אבגדהוזחטיכלמנסעפצקרשת")
@@ -37,6 +40,51 @@ def initial_vectors(pieces: torch.Tensor, count: int) -> torch.Tensor:
     return torch.stack([group.mean(dim=0) for group in pieces.tensor_split(count)])
 
 
+class WordDict(nn.ParameterDict):
+    """Placeholder -> vectors [n, dim]. A module's parameters cannot have every name that a word can: in state dicts
+    `a.b` and `keys` are `a%2Eb` and `%6Beys`, most names what they are."""
+
+    def _key_to_attr(self, key: str) -> str:
+        if unquote(key) == key and "." not in key and not hasattr(nn.ParameterDict(), key):
+            return key
+        return quote(key, safe="").replace(".", "%2E") if "." in key or unquote(key) != key else (
+            f"%{key[0].encode().hex().upper()}{key[1:]}")
+
+    @staticmethod
+    def word(name: str) -> str:
+        """The placeholder whose vectors a state dict has under a name."""
+        return unquote(name)
+
+
+class LoadedWord(NamedTuple):
+    """A word of a file, and what it is called."""
+
+    name: str              # here
+    file: str | Path
+    own: str | None        # its name in the file, if it has one
+    vectors: torch.Tensor  # float32 [n, dim]
+
+    def __str__(self) -> str:
+        named = self.own is not None and same_name(self.own) == same_name(self.name)
+        return f"the word of {self.file}" if named else (
+            f"the word of {self.file}, which " + (f"calls it {self.own}" if self.own else "has no name for it"))
+
+
+@dataclass
+class Layout:
+    """Where learned vectors go in prompts of token ids [B, N], on the CPU. A word of n vectors takes n positions: what
+    follows moves right, what leaves position N is cut."""
+
+    source: torch.Tensor    # int64 [B, N]: which token of the prompt each position comes from
+    vector: torch.Tensor    # int64 [B, N]: which vector goes in there, counted through `words`; -1: none
+    words: tuple[str, ...]  # those that the prompts have, each once
+
+    @property
+    def learned(self) -> torch.Tensor:
+        """bool [B, N]: where learned vectors go in."""
+        return self.vector >= 0
+
+
 class EmbeddingManager(nn.Module):
     """Holds the vectors of textual inversion and puts them in place of placeholder tokens.
 
@@ -45,8 +93,8 @@ class EmbeddingManager(nn.Module):
 
     def __init__(
         self,
-        embedder: BERTEmbedder,                         # its tokenizer and its token embeddings are used
-        placeholder_strings: list[Trimmed] | None = None,  # each must be one token
+        embedder: TextEncoder,                          # its tokenizer and its token embeddings are used
+        placeholder_strings: list[Trimmed] | None = None,  # any names
         initializer_words: list[Trimmed] | None = None,    # one a placeholder; without it the start is random
         per_image_tokens: bool = False,                 # add a placeholder for each picture
         num_vectors_per_token: Depth = 1,
@@ -62,41 +110,43 @@ class EmbeddingManager(nn.Module):
         self.progressive_words = progressive_words
         self.progressive_counter = 0
         self.string_to_token_dict: dict[str, torch.Tensor] = {}
-        self.string_to_param_dict = nn.ParameterDict()
+        self.string_to_param_dict: nn.ParameterDict = WordDict()
         self.initial_embeddings: dict[str, torch.Tensor] = {}
+        self.provenance: dict[str, Provenance] = {}  # of words that were loaded or are being learned
         self.reset_parameters()
 
     @property
-    def embedder(self) -> BERTEmbedder:
+    def embedder(self) -> TextEncoder:
         """The text encoder that the words are for."""
         return self._embedder[0]
 
     @property
     def dim(self) -> int:
         """Width of the vectors, which is that of the token embeddings."""
-        return self.embedder.transformer.token_emb.embedding_dim
+        return self.embedder.token_embeddings.embedding_dim
 
     def token_for(self, placeholder: str) -> torch.Tensor:
-        """The token id of a placeholder, int64 []. Raises UserError unless it is exactly one known token."""
-        ids = self.embedder.tknz_fn.ids(placeholder)
-        if len(ids) != 1 or ids[0] == self.embedder.tknz_fn.unknown_id:
-            pieces = " ".join(self.embedder.tknz_fn.pieces(placeholder)) or "nothing"
-            raise UserError(f"placeholder {placeholder!r} is not one token of the text encoder (it reads: {pieces}); "
-                            "take a single sign such as * or @")
-        if ids[0] in self.embedder.tknz_fn.tokenizer.all_special_ids:
-            raise UserError(f"placeholder {placeholder!r} is the text encoder's own; take a sign such as * or @")
-        if "." in placeholder or hasattr(nn.ParameterDict(), placeholder):
-            raise UserError(f"placeholder {placeholder!r} cannot name a parameter; take a sign such as * or @")
+        """The token id of a placeholder, int64 []: a single piece's own, else that of an added token, past the
+        vocabulary. Raises UserError for what cannot be a name."""
+        check_placeholder(placeholder)
+        tokenizer = self.embedder.tknz_fn
+        ids = tokenizer.ids(placeholder)
+        if any(special in placeholder for special in tokenizer.tokenizer.all_special_tokens):
+            raise UserError(f"placeholder {placeholder!r} is the text encoder's own; take a name such as * or "
+                            "<cat-toy>")
+        if len(ids) != 1 or ids[0] == tokenizer.unknown_id:
+            taken = [int(i) for i in self.string_to_token_dict.values()]
+            return torch.tensor(max([self.embedder.token_embeddings.num_embeddings - 1, *taken]) + 1, device="cpu")
         if placeholder.isalnum() and placeholder not in PER_IMAGE_TOKENS:
             warnings.warn(f"placeholder {placeholder!r} is a word of the text encoder, and prompts lose its meaning; "
-                          "a sign such as * or @ has none to lose", stacklevel=2)
+                          "a sign such as * or a name such as <cat-toy> has none to lose", stacklevel=2)
         return torch.tensor(ids[0], device="cpu")
 
     def reset_parameters(self) -> None:
         """Start every placeholder from its init word as the text encoder knows it now, or from noise of its scale."""
-        table = self.embedder.transformer.token_emb.weight.detach()
-        self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
-        self.initial_embeddings = {}
+        table = self.embedder.token_embeddings.weight.detach()
+        self.string_to_token_dict, self.string_to_param_dict = {}, WordDict()
+        self.initial_embeddings, self.provenance = {}, {}
         for i, placeholder in enumerate(self.placeholder_strings):
             if table.is_meta:  # the weights are still to come, and then this is called again
                 vectors = table.new_empty(self.max_vectors_per_token, self.dim)
@@ -119,14 +169,19 @@ class EmbeddingManager(nn.Module):
         """One line a placeholder: which pieces of which word its vectors start from."""
         lines = []
         for placeholder, word in zip(self.placeholder_strings, self.initializer_words, strict=False):
-            pieces = self.embedder.tknz_fn.tokenizer.convert_ids_to_tokens(self.embedder.word_ids(word))
+            pieces = self.embedder.tknz_fn.pieces(self.embedder.word_ids(word))
             n = self.max_vectors_per_token
             how = "" if len(pieces) == n else " repeated" if len(pieces) < n else " averaged"
             lines.append(f"{placeholder!r}: {n} vector{'s' * (n > 1)} from {word!r} = {' '.join(pieces)}{how}")
         return "\n".join(lines) or "noise"
 
     def _set(self, placeholder: str, vectors: torch.Tensor) -> None:
-        self.string_to_token_dict[placeholder] = self.token_for(placeholder)
+        token = self.token_for(placeholder)
+        for other, taken in self.string_to_token_dict.items():
+            if int(token) == int(taken) or same_name(placeholder) == same_name(other):
+                raise UserError(f"placeholders {other!r} and {placeholder!r} are one to the text encoder; take another "
+                                "name for one of them")
+        self.string_to_token_dict[placeholder] = token
         self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32))
 
     def active_vectors(self, placeholder: str) -> torch.Tensor:
@@ -136,46 +191,65 @@ class EmbeddingManager(nn.Module):
             return vectors
         return vectors[: 1 + self.progressive_counter // PROGRESSIVE_SCALE]
 
+    def placeholder_ids(self) -> dict[str, torch.Tensor]:
+        """{placeholder: token id} of all that a prompt may call the words: their names, and * where there is only one
+        word."""
+        ids = dict(self.string_to_token_dict)
+        if len(ids) == 1 and STAR not in ids:
+            ids[STAR] = self.token_for(STAR)
+        return ids
+
+    def _words_of_tokens(self) -> dict[int, str]:
+        """{token id: word}."""
+        words = list(self.string_to_token_dict)
+        return {int(token): name if name in self.string_to_token_dict else words[0]
+                for name, token in self.placeholder_ids().items()}
+
+    def layout(self, tokens: torch.Tensor) -> Layout:
+        """Where the vectors go in prompts of token ids [B, N] on the CPU. Warns of what is cut if it is more than
+        padding."""
+        word_of = self._words_of_tokens()
+        rows = tokens.tolist()
+        words = tuple(dict.fromkeys(word_of[t] for row in rows for t in row if t in word_of))
+        vectors: dict[str, range] = {}
+        end = 0
+        for word in words:
+            vectors[word] = range(end, end := end + len(self.active_vectors(word)))
+        places = [[(position, vector) for position, token in enumerate(row)
+                   for vector in (vectors[word_of[token]] if token in word_of else (-1,))] for row in rows]
+        n = tokens.shape[1]
+        for row, place in zip(rows, places, strict=True):
+            self._warn_if_cut([row[position] for position in dict.fromkeys(p for p, _ in place[n:])])
+        source, vector = torch.tensor([place[:n] for place in places], device="cpu").unbind(dim=-1)
+        return Layout(source, vector, words)
+
+    def inject(self, layout: Layout, embedded: torch.Tensor) -> torch.Tensor:
+        """Embeddings of tokens [B, N, dim], on any device -> embeddings [B, N, dim] with the learned vectors in."""
+        if not layout.words:
+            return embedded
+        vectors = torch.cat([self.active_vectors(word).to(embedded) for word in layout.words])
+        source, vector = layout.source.to(embedded.device), layout.vector.to(embedded.device)[..., None]
+        own = embedded.gather(1, source[..., None].expand_as(embedded))
+        # A vector's gradients are added up from the last prompt to the first, as autograd does for one concatenation a
+        # prompt: floats depend on the order.
+        learned = vectors[vector[..., 0].clamp(min=0).flip(0)].flip(0)
+        return torch.where(vector >= 0, learned, own)
+
     def forward(self, tokenized_text: torch.Tensor, embedded_text: torch.Tensor) -> torch.Tensor:
-        """Token ids [B, N] and their embeddings [B, N, dim] -> embeddings [B, N, dim] with the learned vectors in.
+        """Token ids [B, N] and their embeddings [B, N, dim] -> embeddings [B, N, dim] with the learned vectors in."""
+        return self.inject(self.layout(tokenized_text.cpu()), embedded_text)
 
-        A placeholder of n vectors takes n positions: what follows moves right, what leaves position N is cut, with a
-        warning if it was more than padding.
-        """
-        vectors = {int(token): self.active_vectors(placeholder).to(embedded_text)
-                   for placeholder, token in self.string_to_token_dict.items()}
-        rows = []
-        for tokens, embedded in zip(tokenized_text.tolist(), embedded_text, strict=True):
-            parts: list[torch.Tensor] = []
-            start = 0
-            for position, token in enumerate(tokens):
-                if token in vectors:
-                    parts += [embedded[start:position], vectors[token]]
-                    start = position + 1
-            rows.append(torch.cat([*parts, embedded[start:]])[: len(tokens)] if parts else embedded)
-            self._warn_if_cut(tokens, {t: len(v) for t, v in vectors.items()})
-        return torch.stack(rows)
-
-    def refine(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Features [B, N, dim] of prompts of tokens [B, N], as they come from the text encoder; a manager that learns
-        something behind it changes them here."""
+    def refine(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Features [B, N, dim] of prompts, as they come from the text encoder; a manager that learns something behind
+        it changes them here."""
         return features
 
-    def learned_positions(self, tokenized_text: torch.Tensor) -> torch.Tensor:
-        """bool [B, N] on the CPU: where learned vectors go into prompts of token ids [B, N]."""
-        lengths = {int(token): len(self.active_vectors(p)) for p, token in self.string_to_token_dict.items()}
-        rows = [[t in lengths for t in tokens for _ in range(lengths.get(t, 1))][: len(tokens)]
-                for tokens in tokenized_text.tolist()]
-        return torch.tensor(rows)
-
-    def _warn_if_cut(self, tokens: list[int], lengths: dict[int, int]) -> None:
-        tokenizer = self.embedder.tknz_fn.tokenizer
-        ends = torch.tensor([lengths.get(t, 1) for t in tokens]).cumsum(0).tolist()
-        lost = [t for t, end in zip(tokens, ends, strict=True)
-                if end > len(tokens) and t not in (tokenizer.pad_token_id, tokenizer.sep_token_id)]
-        if lost:
+    def _warn_if_cut(self, tokens: list[int]) -> None:
+        """Warn that tokens have no room, unless nobody would miss them."""
+        tokenizer = self.embedder.tknz_fn
+        if lost := [t for t in tokens if t not in (tokenizer.pad_id, tokenizer.end_id)]:
             warnings.warn(f"the learned words take several tokens each and push others out; cut: "
-                          f"{quoted(tokenizer.decode(lost))}", stacklevel=2)
+                          f"{quoted(tokenizer.decode(lost, self.placeholder_ids()))}", stacklevel=2)
 
     def embedding_parameters(self) -> Iterator[nn.Parameter]:
         """The vectors of all placeholders, each [n, dim]: what training changes."""
@@ -190,72 +264,95 @@ class EmbeddingManager(nn.Module):
             raise UserError("embedding_reg_weight needs initializer_words: there is no start to stay near")
         return torch.stack(distances).mean()
 
-    def save(self, path: str | Path) -> None:
-        """Write the vectors: `.pt` in the published layout, `.safetensors` and `.bin` as {placeholder: [n, dim]}; what
-        goes with them has room in a `.pt` only."""
-        vectors = {p: self.active_vectors(p).detach().cpu().clone() for p in self.string_to_param_dict}
-        if Path(path).suffix in (".safetensors", ".bin"):
-            if self.companions():
-                raise UserError(f"{path}: an adapter goes with this word, and only a .pt file holds both")
-            write_tensors(path, vectors)
-            return
-        parameters = nn.ParameterDict({p: nn.Parameter(v) for p, v in vectors.items()})
-        write_tensors(path, {"string_to_token": self.string_to_token_dict, "string_to_param": parameters,
-                             **self.companions()})
+    def save(self, path: str | Path, step: int | None = None) -> None:
+        """Write the words, in the format that goes with the file's suffix, with their provenance, at a step if one is
+        given. What goes with the vectors has room in a `.pt` only."""
+        vectors = {p: self.active_vectors(p).detach() for p in self.string_to_param_dict}
+        provenance = {p: self.provenance[p].at(step, len(v)) for p, v in vectors.items() if p in self.provenance}
+        write_words(path, Words(vectors, token_ids={p: int(i) for p, i in self.string_to_token_dict.items()},
+                                provenance=provenance, adapter=self.companions()))
 
     def companions(self) -> dict[str, Any]:
         """What a `.pt` file holds beside the vectors: nothing; a manager that learns more adds it here."""
         return {}
 
-    def load_companions(self, path: str | Path, content: dict[str, Any]) -> None:
-        """Take from a file what goes with the vectors. Raises UserError when it was learned in another way."""
-        if "post_BERT" in content:
-            raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with txt2img_v1.py")
+    def load_companions(self, loaded: Sequence[LoadedWord], files: Mapping[str | Path, Words]) -> None:
+        """Take from files what goes with their words. Raises UserError when they were learned in another way."""
+        for path, words in files.items():
+            if "post_BERT" in words.adapter:
+                raise UserError(f"{path}: a word with an adapter, learned with train_new_v1.py; use it with "
+                                "txt2img_v1.py")
 
-    def load(self, path: str | Path) -> None:
-        """Replace the vectors by those of a file, in any of the layouts that `save` writes.
+    def load(self, paths: str | Path | Sequence[str | Path], names: Sequence[str] = ()) -> list[LoadedWord]:
+        """Replace the words by those of files, in any format that `ldm.embedding_files` knows. Returns which these are,
+        and what they are called here (see `call_words`, which `names` are for); says so on stderr when they were
+        learned through another text encoder.
 
         Raises UserError for a file without embeddings or with embeddings of another width.
         """
-        content = read_tensors(path)
-        embeddings = find_embeddings(path, content)
-        for placeholder, vectors in embeddings.items():
-            if vectors.shape[1] != self.dim:
-                raise UserError(f"{path}: the embedding of {placeholder!r} is {vectors.shape[1]} wide, the text "
-                                f"encoder {self.dim}; it was learned for another model")
+        files = {path: read_words(path) for path in dict.fromkeys([paths] if isinstance(paths, str | Path) else paths)}
+        found = [(path, own) for path, words in files.items() for own in words.own_names]
+        vectors = [v for words in files.values() for v in words.vectors.values()]
+        loaded = [LoadedWord(name, path, own, v) for name, (path, own), v in zip(
+            call_words(found, names), found, vectors, strict=True)]
+        for word in loaded:
+            if word.vectors.shape[1] != self.dim:
+                raise misfit(word.file, word.own or word.name, word.vectors.shape[1], self.dim)
             try:
-                self.token_for(placeholder)
+                self.token_for(word.name)
             except UserError as error:
-                raise UserError(f"{path}: {error}") from error
-        self.load_companions(path, content)
-        self.string_to_token_dict, self.string_to_param_dict = {}, nn.ParameterDict()
+                raise UserError(f"{word.file}: {error}") from error
+        self.load_companions(loaded, files)
+        for path, words in files.items():
+            warn_of_another_model(path, words.provenance, self.embedder)
+        self._take({word.name: word.vectors for word in loaded})
+        known = [words.provenance.get(name) for words in files.values() for name in words.vectors]
+        self.provenance = {word.name: p for word, p in zip(loaded, known, strict=True) if p is not None}
+        return loaded
+
+    def _take(self, embeddings: Mapping[str, torch.Tensor]) -> None:
+        """Let these be the words: {placeholder: vectors [n, dim]}."""
+        self.string_to_token_dict, self.string_to_param_dict = {}, WordDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
                                    if p in embeddings and embeddings[p].shape == start.shape}
         for placeholder, vectors in embeddings.items():
-            self._set(placeholder, vectors.to(self.embedder.transformer.token_emb.weight.device))
+            self._set(placeholder, vectors.to(self.embedder.token_embeddings.weight.device))
         self.placeholder_strings = list(self.string_to_token_dict)
         self.max_vectors_per_token = max(len(v) for v in self.string_to_param_dict.values())
         self.progressive_words = False  # a file holds the vectors that were in use
 
     def placeholders_in(self, prompt: str) -> list[str]:
-        """The placeholders that a prompt uses, as the text encoder reads it."""
-        tokens = set(self.embedder.tokenize(prompt, self.string_to_token_dict)[0].tolist())
-        return [p for p, token in self.string_to_token_dict.items() if int(token) in tokens]
+        """The words that a prompt uses, as the text encoder reads it."""
+        tokens = self.embedder.tokenize(prompt, self.placeholder_ids())[0].tolist()
+        word_of = self._words_of_tokens()
+        found = {word_of[t] for t in tokens if t in word_of}
+        return [word for word in self.string_to_token_dict if word in found]
 
     def warn_if_absent(self, prompts: list[str]) -> None:
         """Say so on stderr when a prompt uses none of the placeholders."""
         for prompt in dict.fromkeys(prompts):
             if not self.placeholders_in(prompt):
-                print(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.string_to_token_dict)};"
+                print(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.placeholder_ids())};"
                       " the learned word has no part in it", file=sys.stderr)
 
-    def warn_about(self, prompts: list[str], learned: bool = True) -> None:
+    def _warn_of_stars(self, prompts: list[str]) -> None:
+        """Say so on stderr when a prompt has a * and that is none of the words."""
+        words = self.placeholder_ids()
+        for prompt in dict.fromkeys(prompts) if words and STAR not in words else ():
+            plain = [part.text for part in split_prompt(prompt, words, True) if part.placeholder is None]
+            if STAR in "".join(plain):
+                print(f"warning: {STAR} in {quoted(prompt)} is none of the learned words, which are written "
+                      f"{' '.join(words)}", file=sys.stderr)
+
+    def warn_about(self, prompts: list[str], learned: bool = True, negative_prompt: str = "") -> None:
         """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
-        read, no learned word, or placeholders where nothing was learned."""
+        read, no learned word, neither in them nor in the negative prompt, or placeholders where nothing was learned."""
+        own, prompts = prompts, [*prompts, negative_prompt]
         for prompt in dict.fromkeys(prompts):
-            self.embedder.warn_if_unreadable(prompt, self.string_to_token_dict)
+            self.embedder.warn_if_unreadable(prompt, self.placeholder_ids())
         if learned:
-            self.warn_if_absent(prompts)
+            self.warn_if_absent([] if self.placeholders_in(negative_prompt) else own)
+            self._warn_of_stars(prompts)
             return
         words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))
         for placeholder in dict.fromkeys(p for prompt in prompts for p in self.placeholders_in(prompt)):

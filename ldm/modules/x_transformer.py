@@ -9,6 +9,17 @@ from torch import nn
 
 from ldm.modules.attention import attention
 
+# (token ids [B, N], their embeddings [B, N, dim]) -> embeddings [B, N, dim]: where learned words enter.
+Inject = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def embed_tokens(table: nn.Embedding, tokens: torch.Tensor, inject: Inject | None = None) -> torch.Tensor:
+    """The embeddings [B, N, dim] of token ids [B, N], as `inject` changes them; only with it may ids lie past the
+    table: those of added tokens, which it replaces."""
+    if inject is None:
+        return table(tokens)
+    return inject(tokens, table(tokens.clamp(max=table.num_embeddings - 1)))
+
 
 class Attention(nn.Module):
     """Self-attention, [B, N, dim] -> [B, N, dim]; padding is attended to, as in the published encoder."""
@@ -98,10 +109,7 @@ class TransformerWrapper(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.to_logits = nn.Linear(dim, num_tokens)  # in every published checkpoint; features do not pass it
 
-    def forward(self, tokens: torch.Tensor,
-                embedding_manager: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, embedding_manager: Inject | None = None) -> torch.Tensor:
         """Features; embedding_manager gets (tokens, embeddings [B, N, dim]) and gives embeddings."""
-        x = self.token_emb(tokens)
-        if embedding_manager is not None:
-            x = embedding_manager(tokens, x)
+        x = embed_tokens(self.token_emb, tokens, embedding_manager)
         return self.norm(self.attn_layers(x + self.pos_emb(x)))

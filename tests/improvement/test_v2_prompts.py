@@ -73,10 +73,10 @@ def test_a_placeholder_is_found_in_any_case_as_by_the_base(v2_model, emoji_model
 
 def test_case_counts_where_it_counts_for_the_base(v2_model, monkeypatch):
     encoder = v2_model.cond_stage_model
-    assert encoder.ignores_case
+    assert encoder.tknz_fn.ignores_case
     ids = type(encoder.tknz_fn).ids
     monkeypatch.setattr(type(encoder.tknz_fn), "ids", lambda self, text: [1] if text == "A" else ids(self, text))
-    assert not encoder.ignores_case
+    assert not encoder.tknz_fn.ignores_case
     assert [list(p.values()) for p in encoder.read(["sks", "SKS"], ["sks"]).placeholders] == [["sks"], []]
 
 

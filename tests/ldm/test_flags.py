@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import train_new
 import txt2img
 from check import check_learned
 from improvement.v2 import train_aligner
@@ -84,6 +85,13 @@ def test_no_command_has_a_number_of_its_own_kind():
 @pytest.mark.parametrize("text, numbers", [("0", "0"), ("0,", "0"), ("0,1", "0,1"), (" 1, 0 ", "1,0"), ("", "")])
 def test_gpu_numbers(text, numbers):
     assert cli.gpu_numbers(text) == numbers
+
+
+@pytest.mark.parametrize("main, flag", [(txt2img.main, "--seed"), (txt2img.main, "--W"), (train_new.main, "--gpus"),
+                                        (check_learned.main, "--gpus")])
+@pytest.mark.parametrize("value", ["--", " "])
+def test_two_dashes_and_a_space_are_no_value(main, flag, value):
+    assert_one_line_error(run_main(main, f"{flag}={value}"), flag, repr(value))
 
 
 def test_one_gpu_for_what_works_on_one(tmp_path):

@@ -112,7 +112,8 @@ def test_what_is_left_out_is_named(tmp_path, capsys):
     assert find_images(tmp_path) == paths
     assert left_out == ["BM.txt", "device.png", "eps.eps", "loop.png", "notes.txt", "nowhere.png", "pipe.jpg",
                         "raw.nef (camera raw: save it as JPEG)", "sub.png/"]
-    assert PersonalizedBase(tmp_path).summary == f"5 pictures from {tmp_path}; left out: {', '.join(left_out)}"
+    said = ", ".join(f"{name} (unused text)" if name.endswith(".txt") else name for name in left_out)
+    assert PersonalizedBase(tmp_path).summary.splitlines()[0] == f"5 pictures from {tmp_path}; left out: {said}"
     assert len(open_images(tmp_path)) == 5 and "left out: BM.txt, device.png" in capsys.readouterr().err
     for name in ("pipe.jpg", "device.png", "loop.png", "sub.png", "none.png"):
         assert name in refused(tmp_path / name)
@@ -127,7 +128,7 @@ def test_the_number_is_said_once_when_learning_starts(tmp_path):
                  for before, a in zip(["", *arguments], arguments, strict=False)]
     result = run_main(train_new.main, *arguments)
     assert result.status == 0, result.err
-    assert result.err.count(f"1 picture from {tmp_path / 'data'}; left out: b\\nc.txt\n") == 1, result.err
+    assert result.err.count(f"1 picture from {tmp_path / 'data'}; left out: b\\nc.txt (unused text)\n") == 1, result.err
 
 
 @pytest.mark.parametrize("error", [RuntimeError("decoder"), MemoryError(), AssertionError(), RecursionError("deep"),
@@ -144,7 +145,8 @@ def test_whatever_a_decoder_raises_is_one_line_and_can_be_left_out(folder, monke
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", broken)
     assert "1.png: not a readable picture (" in refused(folder / "1.png")
     data = PersonalizedBase(folder, skip_bad_images=True)
-    assert [p.name for p in data.image_paths] == ["0.png", "2.png"] and data.summary.endswith("left out: 1.png")
+    assert [p.name for p in data.image_paths] == ["0.png", "2.png"]
+    assert data.summary.splitlines()[0].endswith("left out: 1.png")
     assert "left out: " in capsys.readouterr().err
 
 

@@ -134,10 +134,13 @@ def test_the_configs_there_are_pass_as_they_are(path):
     "lightning.trainer.gradient_clip_val=.nan", "model.params.timestep_range=[5,3]", "run.seed=-1",
     "model.params.timestep_range=[0,1001]", "model.params.timestep_range=[-1,3]", "model.params.scale_factor=0",
     "model.params.timesteps=0", "model.params.linear_start=0.5", "model.params.snr_weight=[2,1]",
+    "model.params.min_snr_gamma=0", "model.params.preserve_embedding_norm=2", f"{LOGGER}.preview_prompts=['']",
+    "model.lr_schedule=cosin", "model.lr_schedule=[]", "model.lr_schedule='0.1:2, 0.1:1'",
     "model.params.image_size=15", "model.params.channels=3", "model.params.loss_type=l3", "model=5", "model.params=5",
     "model.params.first_stage_key=jpg", "model.params.first_stage_config.params.ddconfig.z_channels=0",
     "model.params.unet_config=5", "model.params.unet_config.params.context_dim=191", "data=null", "data.params.train=5",
-    "run.scale_lr=maybe", "run.seed=4294967296"])
+    "run.scale_lr=maybe", "run.seed=4294967296", "data.params.batch_size=???",
+    f"{WORDS}.num_vectors_per_token= ???"])
 def test_a_bad_value_is_named_before_anything_is_made_of_it(override):
     with pytest.raises(UserError) as refused:
         changed(override)
@@ -172,7 +175,7 @@ KEYS = sorted({"data.params.batch_size", "data.params.num_workers", "model.base_
                "model.params.timestep_range", "model.params.unet_config",
                "model.params.first_stage_config.params.ddconfig",
                "model.params.unet_config.params.channel_mult", "lightning.callbacks", "run.seed",
-               "model.params.snr_weight",
+               "model.params.snr_weight", "model.lr_schedule", f"{LOGGER}.preview_prompts",
                "model.params.unet_config.target", "lightning.callbacks.image_logger.target",
                "data.params.train.target"})
 
@@ -242,6 +245,7 @@ def learn(monkeypatch, tmp_path, *arguments, **flags):
     (f"{TRAIN}.size=60", [f"{TRAIN}.size=60", "a multiple of 16"]),
     (f'{TRAIN}.templates=["a {{}}"', [f"{TRAIN}.templates", "does not fit"]),
     (f"{TRAIN}.templates=[a photo]", ["templates", "'a photo'"]),
+    ("data.params.train=null", ["data.params.train: nothing to learn from"]),
     ("lightning.trainer.strategy=none", ["lightning.trainer", "none"]),
     ("lightning.trainer.max_time=soon", ["lightning.trainer"]),
     ("lightning.trainer.accelerator=abacus", ["lightning.trainer", "abacus"]),

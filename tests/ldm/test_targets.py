@@ -309,6 +309,12 @@ def test_broken_folders_are_one_line(tmp_path, content):
         assert len(str(refused.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["none/none", "configs", "/", "{}"])
+def test_a_tokenizer_without_a_vocabulary_is_none(tmp_path, name):
+    with pytest.raises(UserError, match="tokenizer .* is neither a folder with one"):
+        BERTTokenizer(name.format(tmp_path), 77)
+
+
 def test_names_are_looked_for_here_before_the_hub_is_asked(monkeypatch):
     asked = []
 

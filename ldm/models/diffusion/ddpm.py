@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from ldm.generate import latent_shape, sample_prompt
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
+from ldm.prompts import Prompt, escape_prompt
 from ldm.schema import Builds, Count, Guidance, Natural, Positive, Range, Share, Weight, Width
 from ldm.util import instantiate_from_config
 
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
     from ldm.modules.attention import CachedContext
     from ldm.modules.diffusionmodules.openaimodel import UNetModel
     from ldm.modules.embedding_manager import EmbeddingManager
-    from ldm.modules.encoders.modules import BERTEmbedder
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 
 # Kinds of the parameters below, as a config is checked for them.
 Network = Annotated[Mapping[str, Any], Builds("ldm.modules.diffusionmodules.openaimodel.UNetModel")]
 FirstStage = Annotated[Mapping[str, Any], Builds("ldm.models.autoencoder.AutoencoderKL")]
-CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.modules.BERTEmbedder")]
+CondStage = Annotated[Mapping[str, Any], Builds("ldm.modules.encoders.text_encoder.TextEncoder")]
 Words = Annotated[Mapping[str, Any], Builds("ldm.modules.embedding_manager.EmbeddingManager")]
 Timesteps = Annotated[int, Range(1, 100_000)]
 Noise = Annotated[float, Range(0, 1, above=True)]
 LogVariance = Annotated[float, Range(-50, 50)]
+
+KEPT_BYTES = 2**28  # of posteriors over latents, at most
 
 
 def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -47,12 +50,23 @@ def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Weights [T] of the noise loss: the squared error of x_0, times the signal-to-noise ratio clamped to [low, high].
 
-    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
+    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4), whatever the network predicts: the error of a
+    velocity, which is weighted there with min(SNR, gamma) / (SNR + 1), is that of the noise times (SNR + 1) / SNR. The
+    floor gives weight to the noisiest steps, the
     ones where only the prompt can tell what the picture shows; without it a model learns to heed prompts far more
     slowly.
     """
     snr = alphas_cumprod / (1 - alphas_cumprod)
     return snr.clamp(low, high) / snr
+
+
+def weighted_mean(error: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """The mean [B] of errors [B, C, h, w]; where there are weights [B, H, W], of pixels, the mean by them, averaged
+    over what each latent stands for."""
+    if weights is None:
+        return error.mean(dim=(1, 2, 3))
+    shares = nn.functional.adaptive_avg_pool2d(weights[:, None].to(error), (error.shape[2], error.shape[3]))
+    return (error * shares).sum(dim=(1, 2, 3)) / (shares.sum(dim=(1, 2, 3)) * error.shape[1])
 
 
 class DiffusionWrapper(nn.Module):
@@ -97,6 +111,7 @@ class DDPM(nn.Module):
         original_elbo_weight: Weight = 0.0,      # weight of the variational bound's terms, eq. 12
         logvar_init: LogVariance = 0.0,          # constant log-variance of the loss
         snr_weight: tuple[Weight, Weight] | None = None,  # (low, high) of the simple loss, see snr_weights
+        min_snr_gamma: Positive | None = None,   # gamma of Min-SNR: instead of snr_weight, (0, gamma)
         parameterization: Literal["eps", "v"] = "eps",  # what the network predicts: the noise, or the velocity
         first_stage_key: str = "image",          # batch entry that holds pictures
         image_size: Width = 256,                 # of what is diffused (the latents)
@@ -116,7 +131,8 @@ class DDPM(nn.Module):
         self.model_ema = LitEma(self.model) if use_ema else None
         self.register_schedule(make_beta_schedule(beta_schedule, timesteps, linear_start, linear_end, cosine_s))
         self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
-        weights = snr_weights(self.alphas_cumprod, *snr_weight) if snr_weight else torch.ones_like(self.alphas_cumprod)
+        limits = (0.0, min_snr_gamma) if min_snr_gamma else snr_weight
+        weights = snr_weights(self.alphas_cumprod, *limits) if limits else torch.ones_like(self.alphas_cumprod)
         self.register_buffer("simple_weights", weights, persistent=False)
 
     @property
@@ -170,12 +186,14 @@ class DDPM(nn.Module):
                 + extract(self.sqrt_one_minus_alphas_cumprod, t) * x_noisy)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
-                 noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]."""
+                 noise: torch.Tensor | None = None, mask: torch.Tensor | None = None
+                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(loss [], {name: value}): the error of the noise prediction, x_start [B, C, H, W], t int [B]; in the mean by
+        a mask of what counts, in pixels [B, H', W'] in [0, 1]."""
         noise = torch.randn_like(x_start) if noise is None else noise
         prediction = self.apply_model(self.q_sample(x_start, t, noise), t, cond)
         difference = prediction - noise
-        error = (difference.abs() if self.loss_type == "l1" else difference.square()).mean(dim=(1, 2, 3))
+        error = weighted_mean(difference.abs() if self.loss_type == "l1" else difference.square(), mask)
         weighted = self.simple_weights[t] * error / self.logvar[t].exp() + self.logvar[t]
         vlb = (self.lvlb_weights[t] * error).mean()
         loss = self.l_simple_weight * weighted.mean() + self.original_elbo_weight * vlb
@@ -202,7 +220,7 @@ class LatentDiffusion(DDPM):
     """
 
     first_stage_model: AutoencoderKL
-    cond_stage_model: BERTEmbedder
+    cond_stage_model: TextEncoder
     embedding_manager: EmbeddingManager
 
     def __init__(
@@ -217,12 +235,13 @@ class LatentDiffusion(DDPM):
         timestep_range: tuple[Natural, Count] | None = None,  # (first, end) of the timesteps trained on; None: all
         max_vector_norm: Weight = 300.0,         # times the longest token embedding: a longer vector of a learned word
                                                  # ends training, which has lost it; 0: any length
+        preserve_embedding_norm: bool = False,   # keep vectors as long as a token embedding, see keep_norms
         **kwargs: Any,                           # see DDPM
     ):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
-        self.max_vector_norm = max_vector_norm
+        self.max_vector_norm, self.preserve_embedding_norm = max_vector_norm, preserve_embedding_norm
         first, end = timestep_range or (0, self.num_timesteps)
         self.timestep_range = first, end
         self.first_stage_model = instantiate_from_config(first_stage_config)
@@ -252,8 +271,9 @@ class LatentDiffusion(DDPM):
 
     # Text ------------------------------------------------------------------------------------------------------------
 
-    def get_learned_conditioning(self, c: list[str]) -> torch.Tensor:
-        """Features [B, N, D] of prompts, learned words in place."""
+    def get_learned_conditioning(self, c: Sequence[str | Prompt]) -> torch.Tensor:
+        """Features [B, N, D] of prompts, learned words in place. A text is read letter for letter, a Prompt
+        (`ldm.prompts.parse_prompt`) with the weights of its words."""
         return self.cond_stage_model.encode(c, embedding_manager=self.embedding_manager)
 
     # Pictures --------------------------------------------------------------------------------------------------------
@@ -274,29 +294,36 @@ class LatentDiffusion(DDPM):
         return self.first_stage_model.decode(z / self.scale_factor)
 
     def _posterior(self, batch: Mapping[str, Any]) -> DiagonalGaussianDistribution:
-        """The batch's posterior. Pictures that carry a `key` are encoded the first time only: the data set is a
-        handful of pictures, seen thousands of times."""
+        """The batch's posterior. Pictures that carry a `key` are encoded the first time only, as long as there is room
+        (KEPT_BYTES): the data set is a handful of pictures, seen thousands of times."""
         images = batch[self.first_stage_key]
         keys = batch.get("key")
         if keys is None:
             return self.encode_first_stage(images.permute(0, 3, 1, 2).to(self.device))
+        moments = []
         for i, key in enumerate(keys):
-            if key not in self._moments:
+            if (parameters := self._moments.get(key)) is None:
                 pixels = images[i : i + 1].permute(0, 3, 1, 2).to(self.device)
-                self._moments[key] = self.encode_first_stage(pixels).parameters
-        return DiagonalGaussianDistribution(torch.cat([self._moments[key] for key in keys]))
+                parameters = self.encode_first_stage(pixels).parameters
+                if len(self._moments) * parameters.nbytes < KEPT_BYTES:
+                    self._moments[key] = parameters
+            moments.append(parameters)
+        return DiagonalGaussianDistribution(torch.cat(moments))
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def forward(self, x: torch.Tensor, c: list[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps."""
+    def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
+                ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """(loss, {name: value}) of scaled latents x [B, C, h, w] and prompts, at random timesteps; `mask` as p_losses
+        takes it, if there is one."""
         t, noise = torch.randint(*self.timestep_range, (x.shape[0],), device=x.device), torch.randn_like(x)
-        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise)
+        return self.p_losses(x, self.get_learned_conditioning(list(c)), t, noise, **mask)
 
     def p_losses(self, x_start: torch.Tensor, cond: torch.Tensor | CachedContext, t: torch.Tensor,
-                 noise: torch.Tensor | None = None) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+                 noise: torch.Tensor | None = None, mask: torch.Tensor | None = None
+                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """As DDPM has it, plus the vectors' distance to their start where embedding_reg_weight says so."""
-        loss, parts = super().p_losses(x_start, cond, t, noise)
+        loss, parts = super().p_losses(x_start, cond, t, noise, mask)
         if self.embedding_reg_weight > 0:
             stage = "train" if self.training else "val"
             parts[f"{stage}/loss_emb_reg"] = self.embedding_manager.embedding_to_coarse_loss()
@@ -305,17 +332,26 @@ class LatentDiffusion(DDPM):
         return loss, parts
 
     def shared_step(self, batch: Mapping[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """(loss [], {name: value}) of a batch of a data set: pictures [B, H, W, 3] in [-1, 1] and their prompts."""
+        """(loss [], {name: value}) of a batch of a data set: pictures [B, H, W, 3] in [-1, 1] and their prompts,
+        perhaps with masks [B, H, W]."""
         # Chance is a function of the run's seed and the batch's place in it, so that a resumed run draws what an
         # uninterrupted one would have drawn.
         if "position" in batch:
             torch.manual_seed(derive_seed(self.seed, int(batch["position"][0])))
         x = self.get_first_stage_encoding(self._posterior(batch))
-        return self(x, batch[self.cond_stage_key])
+        return self(x, batch[self.cond_stage_key], **({"mask": batch["mask"]} if "mask" in batch else {}))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is learned, at `learning_rate`."""
         return torch.optim.AdamW(self.trainable_parameters(), lr=self.learning_rate)
+
+    @torch.no_grad()
+    def keep_norms(self) -> None:
+        """After a step, give each vector of the learned words the median length of the token embeddings, and leave it
+        its direction: what OneTrainer calls to preserve the embedding norm. Long vectors drown the rest of a prompt."""
+        length = self.cond_stage_model.token_embeddings.weight.norm(dim=1).median()
+        for vectors in self.embedding_manager.embedding_parameters():
+            vectors.copy_(nn.functional.normalize(vectors, dim=1) * length)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 
@@ -329,7 +365,8 @@ class LatentDiffusion(DDPM):
         log = {"inputs": images, "reconstruction": self.decode_first_stage(
             self.scale_factor * self.encode_first_stage(images).mode())}
         if sample:
-            prompts, seeds = list(batch[self.cond_stage_key][:N]), [self.seed + i for i in range(len(images))]
+            prompts = [escape_prompt(caption) for caption in batch[self.cond_stage_key][:N]]
+            seeds = [self.seed + i for i in range(len(images))]
             shape = latent_shape(self, *images.shape[2:])
             for name, scale in (("samples", 1.0), ("samples_scaled", unconditional_guidance_scale)):
                 log[name] = sample_prompt(self, prompts, seeds, "dpm_solver", ddim_steps, scale, shape=shape)

@@ -1,0 +1,125 @@
+"""What is said of the pictures before training: what becomes of them, and what is known to go wrong with their like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ldm.data.captions import SUFFIXES
+from ldm.data.framing import Picture, border, border_colour
+from ldm.data.pictures import MASK_ENDINGS, describe_images, some
+
+if TYPE_CHECKING:
+    from ldm.data.personalized import PersonalizedBase
+
+SAME = 12     # levels of 256 in which two colours of a background may differ
+PLAIN = 0.95  # of a border's pixels that have one colour where a background is plain
+FEW = 3       # pictures that are enough
+
+
+def note_unused(left_out: Sequence[str], used: Sequence[Path]) -> list[str]:
+    """The other entries of a folder, without captions and masks that are used; of text and masks that are not used this
+    is said."""
+    names = {path.name for path in used}
+
+    def note(name: str) -> str:
+        stem = name[: name.rfind(".")].lower()
+        if name.lower().endswith(SUFFIXES):
+            return f"{name} (unused text)"
+        return f"{name} (unused mask)" if stem.endswith(MASK_ENDINGS) and not name.endswith("/") else name
+
+    return [note(name) for name in left_out if name not in names]
+
+
+def describe_set(data: PersonalizedBase, folder: str | Path, left_out: list[str], mirrored: bool) -> Iterator[str]:
+    """Lines that say what pictures there are, how they are shown, and what to think about before they are learned;
+    `mirrored`: whether they would be if no sentence spoke against it."""
+    yield describe_images(folder, len(data.pictures), left_out)
+    mirroring = (f"not mirrored, since {data.sided}" if mirrored and data.sided else
+                 f"mirrored {data.flip_p:.0%} of the time" if data.flip_p else "not mirrored")
+    size = f"shown at {data.size} x {data.size}" if data.size else "shown at their own size"
+    yield "; ".join([size, _framing(data), mirroring, _sentences(data), _masks(data)])
+    yield from _advice(data)
+
+
+def _names(pictures: Sequence[Picture]) -> str:
+    return some([picture.path.name for picture in pictures])
+
+
+def _framing(data: PersonalizedBase) -> str:
+    oblong = [p for p in data.pictures if p.given[0] != p.given[1]]
+    if data.size is None and data.fit == "squeeze":
+        return "nothing cut off"
+    if not oblong:
+        return "all of them squares"
+    done = {"crop": "cut to their middle", "pad": "padded, and the loss leaves out what was added",
+            "random": "cut at a random place each time", "squeeze": "squeezed"}[data.fit]
+    return f"{done}: {_names(oblong)}"
+
+
+def _sentences(data: PersonalizedBase) -> str:
+    templates = f"{len(data.templates)} template{'s' * (len(data.templates) != 1)}"
+    without = [p for p in data.pictures if p.path not in data.captions]
+    if not data.captions:
+        return f"sentences: {templates}"
+    if not without:
+        return "sentences: captions beside the pictures"
+    return (f"sentences: captions beside {len(data.captions)} of {len(data.pictures)} pictures, {templates} for "
+            f"{_names(without)}")
+
+
+def _masks(data: PersonalizedBase) -> str:
+    cut_out = [p for p in data.pictures if p.cut_out]
+    masked = cut_out or [p for p in data.pictures if p.masked]
+    if not masked:
+        return "masks: none"
+    kind = "alpha channel, on changing backgrounds" if cut_out else "files"
+    whole = [p for p in data.pictures if p not in masked]
+    return f"masks: {kind}" + (f"; none, so that all of it counts: {_names(whole)}" if whole else "")
+
+
+def _advice(data: PersonalizedBase) -> Iterator[str]:
+    pictures, n = data.pictures, len(data.pictures)
+    if data.size and data.fit == "squeeze" and (oblong := [p for p in pictures if p.given[0] != p.given[1]]):
+        shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in oblong])
+        yield (f"warning: {len(oblong)} of {n} pictures are no squares and lose their shape, squeezed as the published "
+               f"code does it: {shapes}; --fit crop cuts them to their middle")
+    if data.size and (small := [p for p in pictures if _side(p, data.fit) < data.size]):
+        shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in small])
+        yield (f"warning: {len(small)} of {n} pictures are smaller than {data.size} px and are enlarged, and what is "
+               f"blurred is learned: {shapes}")
+    keys: dict[bytes, Picture] = {}
+    for picture in pictures:
+        if (first := keys.setdefault(picture.pixels.tobytes(), picture)) is not picture:
+            yield f"advice: {picture.path.name} is the same picture as {first.path.name}, and counts twice"
+    if n < FEW:
+        yield (f"advice: {n} picture{'s' * (n > 1)}: what {'they share' if n > 1 else 'is in it'} is learned with the "
+               "thing; 3 to 5, each with another background, teach the thing alone")
+    if (colour := _common_background(pictures)) is not None:
+        named = "#" + "".join(f"{value:02x}" for value in colour)
+        yield (f"advice: all pictures have one background, about {named}, which is learned with the thing; change it "
+               "from picture to picture, or cut the thing out and give --mask alpha")
+
+
+def _side(picture: Picture, fit: str) -> int:
+    return max(picture.given) if fit == "pad" else min(picture.given)
+
+
+def _common_background(pictures: Sequence[Picture]) -> tuple[int, ...] | None:
+    """The colour that the borders of several pictures have, all the same plain one; not where a mask leaves it out."""
+    if len(pictures) < 2 or any(p.masked for p in pictures):
+        return None
+    colours = []
+    for picture in pictures:
+        pixels = picture.pixels
+        if picture.mask is not None:  # which leaves out padding
+            pixels = pixels[picture.mask.any(axis=1)][:, picture.mask.any(axis=0)]
+        edge, colour = border(pixels).astype(int), border_colour(pixels)
+        if (np.abs(edge - colour).max(axis=1) <= SAME).mean() < PLAIN:
+            return None
+        colours.append(colour)
+    spread = np.ptp(np.array(colours), axis=0).max()
+    return colours[0] if spread <= SAME else None

@@ -1,0 +1,133 @@
+"""What a prompt says beside its text: weights of words in brackets; and prompts from a file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from typing import NamedTuple
+
+from ldm.errors import UserError
+from ldm.filetypes import check_regular
+from ldm.placeholders import placeholder_pattern
+from ldm.util import quoted
+
+LEVEL = 1.1       # what a pair of round brackets multiplies by, and square ones divide by
+MAX_WEIGHT = 10.0
+MAX_DEPTH = 100   # brackets open at once; each costs another pass over what is in it
+MAX_FILE = 2**24  # bytes of a file of prompts
+
+# A number ends a span only as float() reads it; what looks like one but is none, (a:1.2.3), is text.
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)"
+_SIGNS = rf"\\(?P<literal>[()\[\]\\])|(?P<open>[(\[])|:\s*(?P<number>{_NUMBER})\s*(?P<end>\))|(?P<close>[)\]])"
+_TEXT = r"brackets that are text are written \( and \)"
+
+
+class Prompt(NamedTuple):
+    """A prompt as it is read: pieces of text, each with the weight of its words."""
+
+    spans: tuple[tuple[str, float], ...]
+
+    @property
+    def text(self) -> str:
+        """What the text encoder reads: the prompt without brackets and weights."""
+        return "".join(text for text, _ in self.spans)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether a weight is another than 1."""
+        return any(weight != 1 for _, weight in self.spans)
+
+    @property
+    def weights(self) -> list[float]:
+        """A weight for each letter of the text."""
+        return [weight for text, weight in self.spans for _ in text]
+
+
+def parse_prompt(prompt: str, placeholders: Iterable[str] = ()) -> Prompt:
+    r"""Read the weights of a prompt, in the notation of AUTOMATIC1111's web UI.
+
+    `(red)` weighs 1.1, `[red]` 1 / 1.1, `(red:1.3)` 1.3; brackets in brackets multiply. A bracket that nothing closes
+    counts to the end, one that closes nothing is text, and `\(`, `\)`, `\[`, `\]` and `\\` are the signs themselves, as
+    are brackets in the name of a learned word. Any other backslash is text. Raises UserError for a weight beyond 0 to
+    MAX_WEIGHT, and for brackets beyond MAX_DEPTH.
+    """
+    names = sorted((name for name in placeholders if re.search(r"[()\[\]\\]", name)), key=len, reverse=True)
+    signs = re.compile("|".join([*map(placeholder_pattern, names), f"(?a:{_SIGNS})"]), re.IGNORECASE)
+    pieces: list[tuple[str, int, float]] = []  # text, levels of brackets, product of the numbers
+    opened: dict[str, list[int]] = {"(": [], "[": []}
+
+    def close(bracket: str, levels: int, factor: float = 1.0) -> None:
+        start = opened[bracket].pop()
+        pieces[start:] = [(text, n + levels, f * factor) for text, n, f in pieces[start:]]
+
+    end = 0
+    for sign in signs.finditer(prompt):
+        pieces.append((prompt[end : sign.start()], 0, 1.0))
+        end = sign.end()
+        if sign["open"]:
+            opened[sign["open"]].append(len(pieces))
+            if len(opened[sign["open"]]) > MAX_DEPTH:
+                raise UserError(f"the prompt {quoted(prompt)} has more than {MAX_DEPTH} nested brackets; {_TEXT}")
+        elif sign["number"] and opened["("]:
+            close("(", 0, _weight(sign["number"], prompt))
+        elif sign["close"] and opened[bracket := "(" if sign["close"] == ")" else "["]:
+            close(bracket, 1 if bracket == "(" else -1)
+        else:  # a literal sign, the name of a word, or a bracket that closes nothing
+            pieces.append((sign["literal"] or sign[0], 0, 1.0))
+    pieces.append((prompt[end:], 0, 1.0))
+    for bracket, levels in (("(", 1), ("[", -1)):
+        while opened[bracket]:
+            close(bracket, levels)
+    weighed = [(text, LEVEL**levels * factor) for text, levels, factor in pieces if text]
+    for _, weight in weighed:
+        _weight(f"{weight:g}", prompt)
+    return Prompt(tuple(("".join(text for text, _ in group), weight)
+                        for weight, group in groupby(weighed, key=lambda piece: piece[1])))
+
+
+def _weight(number: str, prompt: str) -> float:
+    """A number as a weight. Raises UserError for one out of range."""
+    if not 0 <= float(number) <= MAX_WEIGHT:  # nor for NaN
+        raise UserError(f"the prompt {quoted(prompt)} has the weight {number}; weights go from 0 to {MAX_WEIGHT:g}; "
+                        f"what a picture shall not show goes into --negative_prompt, and {_TEXT}")
+    return float(number)
+
+
+def escape_prompt(text: str) -> str:
+    """A text as a prompt that means it letter for letter: its brackets are no weights."""
+    return re.sub(r"([()\[\]\\])", r"\\\1", text)
+
+
+def read_prompts(path: str) -> list[str]:
+    """The prompts of a text file in UTF-8, one a line, or of standard input (`-`): without spaces around them, empty
+    lines and, with a word on stderr, lines that begin with `#`. Raises UserError for another file, or one without
+    prompts."""
+    name = "standard input" if path == "-" else path
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_FILE + 1) if sys.stdin else b""
+        else:
+            check_regular(path)
+            with open(path, "rb") as file:
+                data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror}); give a text file with a prompt in each line"
+                        ) from error
+    if len(data) > MAX_FILE:
+        raise UserError(f"{name}: larger than {MAX_FILE:,} bytes; give a text file with a prompt in each line")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{name}: line {line} is not valid UTF-8; save it as a text file in UTF-8") from error
+    lines = re.split(r"\r\n|\r|\n", text)
+    if code := next((number for number, line in enumerate(lines, 1) if "\0" in line), None):
+        raise UserError(f"{name}: line {code} holds a character of code 0; save it as a text file in UTF-8")
+    prompts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not prompts:
+        raise UserError(f"{name}: holds no prompts; write one in each line")
+    if comments := sum(line.startswith("#") for line in lines):
+        print(f"{name}: {len(prompts)} prompts; {comments} lines that begin with # are left out", file=sys.stderr)
+    return prompts
