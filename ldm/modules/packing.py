@@ -91,6 +91,24 @@ def _layers(network: nn.Module, skip: tuple[str, ...]) -> Iterator[tuple[nn.Modu
                 yield module, name, layer
 
 
+def hold(network: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the weights of frozen linear layers and convolutions in a number format: what autocast to it makes of them
+    at every call, in half the memory. Embeddings and norms stay in float32."""
+    for module in network.modules():
+        if type(module) in PACKED and not any(p.requires_grad for p in module.parameters()):
+            module.to(dtype)
+
+
+def held(network: nn.Module) -> torch.dtype:
+    """The number format that a network's layers are kept in."""
+    for module in network.modules():
+        if isinstance(module, Packed):
+            return module.dtype
+        if type(module) in PACKED:
+            return next(module.parameters()).dtype
+    return torch.float32
+
+
 def pack(network: nn.Module, dtype: torch.dtype = torch.float32, skip: tuple[str, ...] = ()) -> None:
     """Pack the linear layers and convolutions of a network on a CPU, but for those whose names end with one of `skip`,
     in numbers of a format that `can_pack`. From here on it computes without gradients."""
