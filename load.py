@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     import torch
 
     from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "STABLE_DIFFUSION_CONFIG", "VARIANTS",
     "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside",
     "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
     "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
-    "read_state_dict", "read_weights", "resolve_folder", "trust_targets",
+    "read_state_dict", "read_weights", "resolve_folder", "text_encoder", "trust_targets", "with_tokenizer",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -263,19 +264,21 @@ def meta_model(config: Mapping[str, Any], ckpt: str | Path | None = None) -> Lat
 
     if "model" not in config:
         raise UserError("the config has no `model:`; give a model's config")
-    model = config["model"]
-    if ckpt is not None and is_model_folder(ckpt):
-        model = with_tokenizer(model, Path(ckpt) / "tokenizer")
+    model = config["model"] if ckpt is None else with_tokenizer(config["model"], ckpt)
     with without_weights():
         return instantiate_from_config(model)
 
 
-def with_tokenizer(model: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """A model's config whose text encoder reads its tokenizer from a folder, unless it reads one already."""
+def with_tokenizer(model: Mapping[str, Any], ckpt: str | Path) -> Mapping[str, Any]:
+    """A model's config whose text encoder reads its tokenizer from the folder that its checkpoint is, where that has
+    one and the config names no folder itself."""
+    folder = Path(ckpt) / "tokenizer"
     text = OmegaConf.select(OmegaConf.create(dict(model)), "params.cond_stage_config")
-    names = accepted_parameters(get_obj_from_str(text["target"])) if text else None
-    name = next((n for n in ("tokenizer", "version") if n in (names or ())), None)
-    if name is None or not folder.is_dir() or Path(resolve_folder(str((text.get("params") or {}).get(name)))).is_dir():
+    if not text or not is_model_folder(ckpt) or not folder.is_dir():
+        return model
+    names = accepted_parameters(get_obj_from_str(text["target"])) or ()
+    name = next((n for n in ("tokenizer", "version") if n in names), None)
+    if name is None or Path(resolve_folder(str((text.get("params") or {}).get(name)))).is_dir():
         return model
     return merge_configs(model, {"params": {"cond_stage_config": {"params": {name: str(folder)}}}})
 
@@ -298,7 +301,9 @@ def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path],
     words = model.embedding_manager.load(paths, names)
     for loaded in words:
         also = " or *" * (len(words) == 1 and loaded.name != "*")
-        print(f"{loaded.name}{also}: {loaded}", file=sys.stderr)
+        same = next((f", as {other.file} does" for other in words if other.file != loaded.file
+                     and other.own is not None and other.own == loaded.own != loaded.name), "")
+        print(f"{loaded.name}{also}: {loaded}{same}", file=sys.stderr)
 
 
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
@@ -315,3 +320,21 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     elif getattr(opt, "placeholder_string", None):
         raise UserError("--placeholder_string names the words of --embedding_path, and that is missing")
     return model.to(first_device(opt.gpus))
+
+
+def text_encoder(opt: argparse.Namespace, weights: bool = True) -> TextEncoder:
+    """The text encoder of the model that the flags name, for those who need nothing else of it; without weights, for
+    its vocabulary. Raises UserError for a checkpoint of another model."""
+    from ldm.serialization import check_weights
+
+    model = meta_model(model_config(opt.ckpt_path, opt.config), opt.ckpt_path)
+    encoder = model.cond_stage_model
+    if weights:
+        prefix, state = "cond_stage_model.", read_state_dict(opt.ckpt_path, model)
+        own = {n: state[prefix + n] for n, _ in encoder.named_parameters() if prefix + n in state}
+        try:
+            check_weights(own, dict(encoder.named_parameters()))
+        except UserError as error:
+            raise UserError(f"{opt.ckpt_path}: of its text encoder {error}") from error
+        encoder.load_state_dict({n: w.float() for n, w in own.items()}, strict=False, assign=True)
+    return encoder.eval()
