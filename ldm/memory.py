@@ -95,9 +95,9 @@ def lay_out(model: LatentDiffusion, meta: Callable[[], LatentDiffusion], batch: 
     `choose_checkpointing` says. Raises UserError for a precision in which the word itself would be learned.
     """
     if precision.endswith("-true") and not precision.startswith("32"):
-        raise UserError(f"lightning.trainer.precision={precision}: a word is learned in float32; take bf16-mixed, which "
-                        "keeps frozen weights in half the memory too")
-    model.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch knows it, its stub not
+        raise UserError(f"lightning.trainer.precision={precision}: a word is learned in float32; take bf16-mixed, "
+                        "which keeps frozen weights in half the memory too")
+    model.model.to(memory_format=torch.channels_last)
     if precision.endswith("-mixed"):
         for frozen in (model.model, model.cond_stage_model):
             hold(frozen, torch.bfloat16 if precision.startswith("bf16") else torch.float16)

@@ -16,7 +16,7 @@ from torch import nn
 class Packed(nn.Module):
     """A frozen layer whose weights are packed at its first call, for inputs of that size; any other works too."""
 
-    def __init__(self, layer: nn.Module, dtype: torch.dtype):
+    def __init__(self, layer: nn.Linear | nn.Conv2d, dtype: torch.dtype):
         super().__init__()
         self._weight = layer.weight.detach()
         self._bias = None if layer.bias is None else layer.bias.detach().to(dtype)
