@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     import torch
 
     from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 __all__ = [
     "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "STABLE_DIFFUSION_CONFIG", "VARIANTS",
     "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside",
     "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
     "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
-    "read_state_dict", "read_weights", "resolve_folder", "trust_targets", "with_tokenizer",
+    "read_state_dict", "read_weights", "resolve_folder", "text_encoder", "trust_targets", "with_tokenizer",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -300,7 +301,9 @@ def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path],
     words = model.embedding_manager.load(paths, names)
     for loaded in words:
         also = " or *" * (len(words) == 1 and loaded.name != "*")
-        print(f"{loaded.name}{also}: {loaded}", file=sys.stderr)
+        same = next((f", as {other.file} does" for other in words if other.file != loaded.file
+                     and other.own is not None and other.own == loaded.own != loaded.name), "")
+        print(f"{loaded.name}{also}: {loaded}{same}", file=sys.stderr)
 
 
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
@@ -317,3 +320,21 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     elif getattr(opt, "placeholder_string", None):
         raise UserError("--placeholder_string names the words of --embedding_path, and that is missing")
     return model.to(first_device(opt.gpus))
+
+
+def text_encoder(opt: argparse.Namespace, weights: bool = True) -> TextEncoder:
+    """The text encoder of the model that the flags name, for those who need nothing else of it; without weights, for
+    its vocabulary. Raises UserError for a checkpoint of another model."""
+    from ldm.serialization import check_weights
+
+    model = meta_model(model_config(opt.ckpt_path, opt.config), opt.ckpt_path)
+    encoder = model.cond_stage_model
+    if weights:
+        prefix, state = "cond_stage_model.", read_state_dict(opt.ckpt_path, model)
+        own = {n: state[prefix + n] for n, _ in encoder.named_parameters() if prefix + n in state}
+        try:
+            check_weights(own, dict(encoder.named_parameters()))
+        except UserError as error:
+            raise UserError(f"{opt.ckpt_path}: of its text encoder {error}") from error
+        encoder.load_state_dict({n: w.float() for n, w in own.items()}, strict=False, assign=True)
+    return encoder.eval()

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ldm import interrupt
 from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
+from ldm.placeholders import check_placeholder
 from ldm.schema import Range, accepted_parameters, show, strip
 from ldm.targets import get_obj_from_str, trust_targets
 
@@ -192,6 +193,18 @@ def word(text: str) -> str:
     if not strip(text):
         raise argparse.ArgumentTypeError(f"{text!r} is empty")
     return strip(text)
+
+
+def renaming(text: str) -> tuple[str, str]:
+    """(old, new) of OLD=NEW. Raises UserError for anything else, and for what cannot name a word."""
+    old, _, new = (part.strip() for part in text.partition("="))
+    if not old or not new:
+        raise UserError(f"--rename {text}: give OLD=NEW, such as \"*=<cat-toy>\"")
+    try:
+        check_placeholder(new)
+    except UserError as error:
+        raise UserError(f"--rename: {error}") from error
+    return old, new
 
 
 def gpu_numbers(text: str) -> str:

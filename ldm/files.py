@@ -155,6 +155,14 @@ def sweep(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def check_new(path: str | Path, flag: str, overwrite: bool = False) -> None:
+    """Raises UserError for a file that is there already, unless it may be overwritten, and for a folder."""
+    if os.path.isdir(path):
+        raise UserError(f"{flag} {path}: a folder; name a file in it")
+    if not overwrite and os.path.lexists(path):
+        raise UserError(f"{flag} {path}: is there already; give another name, or replace it with --overwrite")
+
+
 def check_writable(folder: str | Path, flag: str) -> None:
     """Raises UserError where a folder can neither be written into nor, if it is not there, be made. Leaves nothing."""
     there = folder = Path(folder)

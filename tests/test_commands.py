@@ -19,6 +19,8 @@ COMMANDS = {
     "txt2img": "--ckpt_path none.ckpt",
     "txt2img_v1": "--embedding_path none.pt",
     "txt2img_v2": "--config none.yaml",
+    "merge_embeddings": "--manager_ckpts none.pt --output_path OUT",
+    "check.check_embedding": "none.pt",
     "check.check_initword": "word --config none.yaml",
     "check.check_learned": "none.pt --data_root dataset/flamingo",
     "check.check_model": "none.ckpt",

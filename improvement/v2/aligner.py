@@ -144,7 +144,7 @@ class Aligner(nn.Module):
         return ids
 
 
-def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_ids: dict[str, torch.Tensor],
+def copy_labels(target_ids: torch.Tensor, source: SourceEncoding, placeholder_ids: Placeholders,
                 vocab_size: int) -> torch.Tensor:
     """Labels [B, N] in the extended vocabulary for target token ids [B, N]: the k-th token of a placeholder is a copy
     of its k-th occurrence in the source; IGNORE_INDEX where the source has none."""

@@ -12,12 +12,14 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner
+from improvement.v2.aligner import Aligner, SourceEncoding, copy_labels, load_aligner
+from improvement.v2.alignment import align, cross_attention, weighed_words
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
 from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.placeholders import split_prompt
 from ldm.pretrained import from_pretrained
+from ldm.prompts import Prompt
 from ldm.schema import Trimmed
 from ldm.util import quoted, resolve_file
 
@@ -78,6 +80,21 @@ class MultilingualEmbedder(nn.Module):
         positions = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
                      for row, names in zip(ids, found, strict=True)]
         return ids, batch["attention_mask"].bool(), positions
+
+    def weighed_words(self, prompt: Prompt, placeholders: Sequence[str], ignore_case: bool = False
+                      ) -> tuple[list[int], list[float]]:
+        """(the word of each source token of a prompt, -1 for none; the weight of each word), for the tokens of
+        `tokenize`. A placeholder is a word."""
+        text, weights, rest = "", list[float](), prompt.weights
+        for part in split_prompt(prompt.text, placeholders, ignore_case):
+            own, rest = rest[: len(part.text)], rest[len(part.text) :]
+            piece = f" {self.tokenizer.mask_token} " if part.placeholder else part.text
+            text, weights = text + piece, weights + ([sum(own) / len(own)] * len(piece) if part.placeholder else own)
+        if placeholders:
+            text, weights = text.strip(), weights[len(text) - len(text.lstrip()) :]
+        spans = self.tokenizer(text, truncation=True, max_length=self.max_length, return_offsets_mapping=True,
+                               verbose=False)["offset_mapping"]
+        return weighed_words(text, weights, spans)
 
     @torch.no_grad()
     def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
@@ -142,6 +159,26 @@ class AlignedEmbedder(BERTEmbedder):
                 source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id)
             rows |= dict(zip(sentences, translation, strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
+
+    @torch.no_grad()
+    def token_weights(self, prompt: Prompt, placeholders: Placeholders) -> list[float]:
+        """The weight of each token of a prompt's translation: that of the word it comes from, by where the aligner
+        looked (`improvement.v2.alignment`). A placeholder's own is exact."""
+        tokens, V = self.tokenize(prompt.text, placeholders), self.token_embeddings.num_embeddings
+        weights = [1.0] * tokens.shape[1]
+        ends = (tokens[0] == self.tknz_fn.end_id).nonzero()[:, 0].tolist() or [tokens.shape[1] - 1]
+        words, word_weights = self.translator[0].weighed_words(prompt, list(placeholders), self.tknz_fn.ignores_case)
+        if not self.tknz_fn.ids(prompt.text) or not word_weights:
+            return weights
+        source = self.read([prompt.text], placeholders)
+        labels = copy_labels(tokens[:, : ends[0] + 1], source, placeholders, V)
+        attention = cross_attention(self.translator[1], source, self.token_embeddings.weight,
+                                    labels[:, :-1].clamp(min=0).to(self.token_embeddings.weight.device))
+        from_words = align(attention[0], words)
+        for n in range(1, ends[0]):
+            word = words[int(labels[0, n]) - V] if labels[0, n] >= V else from_words[n]
+            weights[n] = word_weights[word] if word >= 0 else 1.0
+        return weights
 
     def reads(self, word: str) -> bool:
         """Whether a word in any language has tokens of its own."""

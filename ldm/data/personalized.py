@@ -19,6 +19,7 @@ from ldm.data.pictures import list_images, say_once
 from ldm.data.summary import describe_set, note_unused
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS, EmbeddingManager
+from ldm.placeholders import STAR
 from ldm.schema import Count, Natural, Share, Trimmed, Width
 from ldm.util import quoted
 
@@ -106,7 +107,8 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
                             f"{self.num_images}")
         files = beside(self.image_paths, left_out, SUFFIXES) if captions else {}
         words = placeholder_tokens or [placeholder_token]
-        self.captions = {path: read_captions(file, words) for path, file in files.items()}
+        written = [*words, STAR] if len(words) == 1 else words  # the only word is * too
+        self.captions = {path: read_captions(file, written) for path, file in files.items()}
         self.sided = next((f"{where} says {side!r}" for where, sentence in self.sentences()
                            if (side := side_in(sentence))), None)
         for word in words:
