@@ -13,6 +13,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
 
 MANAGER = "model.params.personalization_config"
 INIT_WORDS = f"{MANAGER}.params.initializer_words"
+AUTO = "auto"  # as --init_word: it is found
 # Flags that are short for a key of the config, which they overrule; * stands for each data set.
 FLAG_KEYS = {name: f"data.params.*.params.{name}" for name in (
     "data_root", "fit", "captions", "mask", "skip_bad_images")} | {"lr_schedule": "model.lr_schedule"}
@@ -86,7 +88,8 @@ def get_parser() -> CommandParser:
         "beside a.png, leaves; alpha puts it on changing backgrounds; default: file where there are such files")
     add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
                "placeholder in each; default: true")
-    add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
+    add("--init_word", type=word, metavar="WORD", help="word the new one starts from; auto: the noun that tells the "
+        "model most about the pictures is found first")
     add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
         "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
@@ -98,6 +101,10 @@ def get_parser() -> CommandParser:
     add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
         "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
         "else constant")
+    add("--stop", choices=("auto", "off"), help="auto: learning ends when the loss on fixed pictures, timesteps and "
+        "noise has settled, or after lightning.trainer.max_steps; default: the config's, else off")
+    add("--judge", metavar="CLIP", help="hub name or folder of the CLIP that ranks the saved steps when they are "
+        "learned: the best is embeddings_best.pt; off: none; default: the config's, else off")
     add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
         "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
         "image logger")
@@ -134,6 +141,8 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
+    if opt.init_word == AUTO and opt.embedding_manager_ckpt:
+        raise UserError("--init_word auto: the word starts from --embedding_manager_ckpt; leave one of them out")
     if opt.resume and opt.seeds > 1:
         raise UserError(f"--seeds {opt.seeds}: a run that goes on has had its start; leave it out")
     for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
@@ -202,8 +211,8 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
 
 
 def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
-    """Write the flags of FLAG_KEYS, and the image logger's, that were given where they belong. Raises UserError where
-    there is no image logger."""
+    """Write the flags of FLAG_KEYS, the image logger's, and those for stopping and ranking, that were given where they
+    belong. Raises UserError where there is no image logger."""
     from omegaconf import OmegaConf
 
     datasets = [name for name in ("train", "validation", "test") if OmegaConf.select(config, f"data.params.{name}")]
@@ -218,6 +227,14 @@ def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
                         "target: make_log_new.ImageLogger")
     for logger in loggers if opt.preview_prompt is not None else ():
         logger.params = OmegaConf.merge(logger.get("params") or {}, {"preview_prompts": opt.preview_prompt})
+    if opt.stop is not None:
+        from ldm.stopping import set_stop
+
+        set_stop(config, opt.stop)
+    if opt.judge is not None:
+        from ldm.ranking import set_judge
+
+        set_judge(config, opt.judge)
 
 
 def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
@@ -227,7 +244,7 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
     words = OmegaConf.select(config, f"{MANAGER}.params")
     if words is None:
         raise UserError("the config has no model.params.personalization_config: nothing to learn")
-    if opt.init_word is not None:
+    if opt.init_word not in (None, AUTO):
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
@@ -279,12 +296,15 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
 
 # Training ------------------------------------------------------------------------------------------------------------
 
-def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
-    """The frozen model with the word to learn. Says on stderr what the word starts from."""
+def build_model(config: DictConfig, run: Run, find_start: Callable[[LatentDiffusion], None] | None = None
+                ) -> LatentDiffusion:
+    """The frozen model with the word to learn. Says on stderr what the word starts from; a new run's may be found."""
     from ldm.embedding_files import read_embeddings
 
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
+    if find_start and not run.state:
+        find_start(model)
     start = manager.describe_initialisation()
     if file:
         names = manager.placeholder_strings[:1]  # of the only word; several have those of the file
@@ -294,6 +314,21 @@ def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
         say(f"starting from {start}")
     model.seed = config.run.seed
     return model
+
+
+def choose_start(opt: argparse.Namespace, configs: list[DictConfig], dataset: Any, model: LatentDiffusion) -> None:
+    """Find the word to start from, and write it where flags, configs and model have it."""
+    from omegaconf import OmegaConf
+
+    from ldm.initial_word import find_words
+
+    manager = model.embedding_manager
+    found = [word for word, _ in find_words(model, dataset, manager.placeholder_strings[0])]
+    say(f"--init_word auto: {found[0]} tells most about the pictures, then {', '.join(found[1:5])}")
+    opt.init_word = found[0]
+    manager.start_from(opt.init_word)
+    for config in configs:
+        OmegaConf.update(config, INIT_WORDS, manager.initializer_words, force_add=True)
 
 
 def say(text: str) -> None:
@@ -430,7 +465,9 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     from ldm.inversion import TextualInversion
     from ldm.plan import describe_length
     from ldm.provenance import note_provenance
+    from ldm.ranking import ranks
     from ldm.schedules import parse_schedule
+    from ldm.stopping import describe_movement
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -445,21 +482,28 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
         raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
                         "number, or begin a run with each --seed")
     rate = learning_rate(config, trainer)
-    model = build_model(config, run)
+    dataset = getattr(data, "datasets", {}).get("train")
+    model = build_model(config, run, None if opt.init_word != AUTO else lambda model: choose_start(
+        opt, [config, setup.config], dataset, model.to(trainer.strategy.root_device)))
     model.learning_rate = rate
-    note_provenance(model, config.run.actual_resume, getattr(getattr(data, "datasets", {}).get("train"), "keys", ()),
+    note_provenance(model, config.run.actual_resume, getattr(dataset, "keys", ()),
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
-    dataset = getattr(data, "datasets", {}).get("train")
     if isinstance(dataset, PersonalizedBase):
         dataset.check_captions(model.embedding_manager)
         say(dataset.summary)
         say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
                             dataset.num_images, rate, config.run.scale_lr))
     if opt.train:
+        if ranking := ranks(trainer):
+            ranking.check()
         learn(run, trainer, setup, inversion, data)
+        for line in describe_movement(model.embedding_manager):
+            say(line)
+        if ranking and trainer.is_global_zero:
+            ranking.rank(model.to(trainer.strategy.root_device), dataset, setup.logdir)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
     if not opt.train:
@@ -470,10 +514,13 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
 
 def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: str = "") -> None:
     """Say on stderr what is learned, and how fast."""
+    from ldm.stopping import stops
+
     parameters = sum(p.numel() for p in inversion.model.trainable_parameters())
     rate = inversion.schedule.describe(inversion.model.learning_rate, run.state["global_step"] if run.state else 0,
                                        trainer.max_steps)
-    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{more}")
+    most = " at most" if stops(trainer) else ""
+    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{most}{more}")
 
 
 def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
@@ -482,6 +529,7 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     from pytorch_lightning.strategies import DDPStrategy
 
     from ldm.inversion import Diverged
+    from ldm.stopping import has_stopped, stops
 
     if isinstance(trainer.strategy, DDPStrategy) and len(inversion.model.embedding_manager.string_to_param_dict) > 1:
         # a batch need not use every placeholder
@@ -495,6 +543,9 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     if run.state and 0 <= trainer.max_steps <= run.state["global_step"]:
         say(f"{setup.logdir} has learned for all its steps; lightning.trainer.max_steps=NUMBER goes on")
         return
+    if run.state and stops(trainer) and has_stopped(run.state):
+        say(f"{setup.logdir} has stopped by itself at step {run.state['global_step']}; --stop off goes on")
+        return
     try:
         trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
@@ -507,6 +558,9 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
             raise UserError("another of the processes that work together has ended, and with it the run; what it said "
                             "stands above") from error
         raise
+    if (stopping := stops(trainer)) and stopping.done and not setup.interrupted:
+        say(f"the loss on fixed pictures and noise has settled at step {trainer.global_step} of at most "
+            f"{trainer.max_steps}; --stop off learns for all of them")
     say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
         f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
     if setup.interrupted:

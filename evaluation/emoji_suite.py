@@ -21,15 +21,16 @@ from tqdm import tqdm
 
 from evaluation.measures import JUDGE, background, both_right, interval, print_report
 from evaluation.pairs import two_words
-from evaluation.suite import Suite, suite_flags
+from evaluation.suite import BY_ITSELF, Suite, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import contact_sheet, open_images, save_image
 from ldm.errors import UserError
 
 PARTS = ("seen", "heldout", "initword", "two_words", "ceiling")
-MORE = ("together",)  # takes as long as heldout
-FOLDERS, PAIRS = {"heldout", "initword", "two_words", "together"}, {"two_words", "together"}  # what needs them
+MORE = ("together", *BY_ITSELF)  # each takes as long as heldout
+PAIRS = {"two_words", "together"}
+FOLDERS = {"heldout", "initword", *PAIRS, *BY_ITSELF}  # what needs folders of pictures
 
 
 def seen(suite: Suite) -> dict[str, Any]:
@@ -58,9 +59,10 @@ def words(suite: Suite, folders: list[Path], parts: tuple[str, ...] = ("heldout"
         training = open_images(folder)
         rows = [(folder.name, training)]
         for title in parts:
-            word = "*" if title == "heldout" else concept["kind"]
-            if title == "heldout":
-                suite.model.embedding_manager.load(suite.learn(folder))
+            word = concept["kind"] if title == "initword" else "*"
+            if title != "initword":
+                suite.model.embedding_manager.load(
+                    suite.learn_by_itself(folder, title) if title in BY_ITSELF else suite.learn(folder))
             found = suite.measure(word, concept, training)
             rows.append((f"{title}: {word}", found.pop("pictures")))
             for name, values in found.items():
@@ -90,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     suite = Suite(opt, opt.variant)
     folders = suite.held_out_folders() if asked & FOLDERS else []  # first: a wrong name must not cost minutes
     report = seen(suite) if "seen" in asked else {}
-    if parts := tuple(part for part in ("heldout", "initword") if part in asked):
+    if parts := tuple(part for part in ("heldout", "initword", *BY_ITSELF) if part in asked):
         report |= words(suite, folders, parts)
     if asked & PAIRS:
         report |= two_words(suite, folders, "together" in asked)

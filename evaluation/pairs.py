@@ -13,9 +13,7 @@ from tqdm import tqdm
 from evaluation.measures import both_right, interval
 from evaluation.suite import CONFIGS, Suite
 from ldm.data.pictures import contact_sheet, find_images, open_images, save_image
-from ldm.embedding_files import read_embeddings
 from ldm.files import write_bytes
-from ldm.serialization import write_tensors
 from load import load_config
 
 SIGNS = ("*", "&")  # how prompts write the two
@@ -25,6 +23,9 @@ MANAGER = "model.params.personalization_config.params"
 
 def in_one_file(suite: Suite, folders: tuple[Path, Path]) -> Path:
     """The words of two folders, each learned alone, in one file."""
+    from ldm.embedding_files import read_embeddings
+    from ldm.serialization import write_tensors
+
     words = {sign: read_embeddings(suite.learn(folder))["*"] for sign, folder in zip(SIGNS, folders, strict=True)}
     path = suite.opt.out / "pairs" / f"{folders[0].name}+{folders[1].name}.safetensors"
     write_tensors(path, words)

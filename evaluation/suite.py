@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 CONFIGS = {None: ROOT / "configs/emoji/finetune.yaml", "v1": ROOT / "configs/emoji/finetune-v1.yaml",
            "v2": ROOT / "configs/emoji/finetune-v2.yaml"}
+# Words learned as the training command does by itself: what it is given, and which file is taken.
+BY_ITSELF: dict[str, tuple[tuple[str, ...], str]] = {
+    "auto_word": (("--init_word", "auto"), "embeddings.pt"),
+    "auto_stop": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings.pt"),
+    "best_step": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings_best.pt"),
+}
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 
 
@@ -45,7 +51,7 @@ class Suite:
         if opt.concepts:
             self.held_out_folders()
 
-        from evaluation.clip_eval import CLIPEvaluator
+        from ldm.judge import CLIPEvaluator
         from ldm.serialization import read_tensors
 
         self.model = load_model(Namespace(**vars(opt) | {"variant": variant}))
@@ -98,11 +104,17 @@ class Suite:
         before = set(runs.glob("*"))
         arguments = ["--base", base, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name, "-l", runs,
                      "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
-                     "lightning.callbacks.image_logger.params.disabled=true", *overrides]
+                     "lightning.callbacks.image_logger.params.disabled=true", "--judge", "off", *overrides]
         train_new.main([str(a) for a in arguments], self.variant)
         run = max(r for r in set(runs.glob("*")) - before if r.name.partition("_")[2].startswith(folder.name))
         write_bytes(run / "learned", request)  # a run that was killed has embeddings too, but not this
         return run / "checkpoints/embeddings.pt"
+
+    def learn_by_itself(self, folder: Path, name: str) -> Path:
+        """The word of a folder of pictures as one of BY_ITSELF has it; those that are learned alike are one run."""
+        given, file = BY_ITSELF[name]
+        run = next(other for other, (arguments, _) in BY_ITSELF.items() if arguments == given)
+        return self.learn(folder, given, run).with_name(file)
 
     def measure(self, word: str, concept: dict[str, Any], training: list[Image.Image], plain: int = 4
                 ) -> dict[str, list[Any]]:

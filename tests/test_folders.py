@@ -209,7 +209,7 @@ def test_learn_a_word_and_draw_it(folder, tmp_path):
     result = run_main(train_new.main, "--base", "configs/emoji/finetune.yaml", "-t", "--actual_resume", folder,
                       "--logdir", tmp_path / "logs", "--data_root", "dataset/green_apple", "--init_word", "sculpture",
                       "--placeholder_string", "<my-apple>", "lightning.trainer.max_steps=2", "data.params.batch_size=2",
-                      "lightning.callbacks.image_logger.params.disabled=true")
+                      "--judge", "off", "lightning.callbacks.image_logger.params.disabled=true")
     assert result.status == 0, result.err
     run = only((tmp_path / "logs").iterdir())
     word = run / "checkpoints/embeddings.pt"

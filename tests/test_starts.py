@@ -75,7 +75,7 @@ def test_starts_are_runs_with_their_seeds_and_the_best_goes_on_exactly(tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("main", [train_new.main, train_new_v1.main], ids=["base", "v1"])
 def test_kept_norms_are_those_of_words_at_every_step_and_after_going_on(tmp_path, main, emoji_model):
-    usual = float(emoji_model.cond_stage_model.transformer.token_emb.weight.norm(dim=1).median())
+    usual = float(emoji_model.cond_stage_model.token_embeddings.weight.norm(dim=1).median())
     more = ("-t", *EXACT, "model.params.preserve_embedding_norm=true", "model.base_learning_rate=0.05")
     for name, steps in (("whole", 4), ("part", 2)):
         result = run_main(main, *flags(tmp_path / name), *more, f"lightning.trainer.max_steps={steps}")

@@ -32,7 +32,7 @@ def test_words_learned_together_both_move_and_each_is_named_where_it_is_seen(sui
     words = read_embeddings(pairs.learn_together(suite, FOLDERS))
     kinds = [suite.by_slug[f.name]["kind"] for f in FOLDERS]
     manager = suite.model.embedding_manager
-    table = suite.model.cond_stage_model.transformer.token_emb.weight
+    table = suite.model.cond_stage_model.token_embeddings.weight
     start = [table[manager.init_word_ids(kind)].mean(dim=0) for kind in kinds]
     assert set(words) == {"*", "&"}
     for sign, begun in zip("*&", start, strict=True):

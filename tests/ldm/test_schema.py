@@ -269,7 +269,7 @@ def test_a_config_in_which_a_word_is_text_keeps_its_letters_together(monkeypatch
         "model: {params: {personalization_config: {params: {initializer_words: dog, placeholder_strings: '&'}}}}")
     seen = []
 
-    def stop(config, run):
+    def stop(config, run, *more):
         seen.append(config)
         raise UserError("enough")
     monkeypatch.setattr(train_new, "build_model", stop)
