@@ -34,7 +34,6 @@ from ldm.errors import UserError
 from ldm.files import check_writable
 from ldm.runs import Run, find_resumed, relocated, run_name
 from load import (
-    VARIANTS,
     add_model_flags,
     announce_config,
     check_config,
@@ -46,6 +45,7 @@ from load import (
     load_model_config,
     load_model_from_config,
     merge_configs,
+    with_variant,
 )
 
 if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, so that --help and errors are quick
@@ -199,7 +199,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    config = check_config(apply_overrides(with_variant(config, opt.variant), overrides))
     if not run.state:
         start_from_file(opt, config)
     write_flags(opt, config)
