@@ -45,6 +45,7 @@ from load import (
     load_model_config,
     load_model_from_config,
     merge_configs,
+    meta_model,
     with_variant,
 )
 
@@ -108,6 +109,9 @@ def get_parser() -> CommandParser:
     add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
         "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
         "image logger")
+    add("--checkpointing", choices=("auto", "on", "off"), help="compute activations twice instead of keeping them, "
+        "which is slower; auto: in as many blocks as memory needs; default: auto, whatever the config says, or as an "
+        "override of use_checkpoint says")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
@@ -332,10 +336,10 @@ def choose_start(opt: argparse.Namespace, configs: list[DictConfig], dataset: An
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, in one of several processes that work together."""
+    """Print a line on stderr, if there is one, in one of several processes that work together."""
     from ldm.devices import is_first_process
 
-    if is_first_process():
+    if text and is_first_process():
         print(text, file=sys.stderr)
 
 
@@ -427,6 +431,8 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     parser.set_defaults(variant=variant)
     rest, overrides = split_overrides(parser, sys.argv[1:] if arguments is None else arguments)
     opt, unknown = parser.parse_known_args(rest)
+    if opt.checkpointing is None:
+        opt.checkpointing = "config" if any(".use_checkpoint=" in o for o in overrides) else "auto"
     check_flags(opt, overrides + unknown)
     run = find_run(opt)
     config = merge_config(opt, run, overrides + unknown)
@@ -463,6 +469,7 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     from ldm.data.personalized import PersonalizedBase
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
+    from ldm.memory import lay_out
     from ldm.plan import describe_length
     from ldm.provenance import note_provenance
     from ldm.ranking import ranks
@@ -488,6 +495,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     model.learning_rate = rate
     note_provenance(model, config.run.actual_resume, getattr(dataset, "keys", ()),
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
+    say(lay_out(model, lambda: meta_model(config), config.data.params.batch_size, opt.checkpointing,
+                str(trainer.precision), trainer.strategy.root_device))
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
