@@ -12,7 +12,6 @@ from ldm.cli import (
 from ldm.errors import UserError
 from ldm.runs import Run, relocated
 from load import (
-    VARIANTS,
     announce_config,
     check_config,
     check_files,
@@ -21,6 +20,7 @@ from load import (
     load_config,
     load_model_config,
     merge_configs,
+    with_variant,
 )
 from training.flags import AUTO, FLAG_KEYS
 
@@ -61,7 +61,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
-    config = check_config(apply_overrides(merge_configs(config, VARIANTS.get(opt.variant, {})), overrides))
+    config = check_config(apply_overrides(with_variant(config, opt.variant), overrides))
     if not run.state:
         start_from_file(opt, config)
     write_flags(opt, config)
