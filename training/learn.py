@@ -285,8 +285,8 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
                             "stands above") from error
         raise
     if (stopping := stops(trainer)) and stopping.done and not setup.interrupted:
-        say(f"the loss on fixed pictures and noise has settled at step {trainer.global_step} of at most "
-            f"{trainer.max_steps}; --stop off learns for all of them")
+        most = f" of at most {trainer.max_steps}" if trainer.max_steps > 0 else ""
+        say(f"the loss on fixed pictures and noise has settled at step {trainer.global_step}{most}; --stop off goes on")
     say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
         f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
     if setup.interrupted:
