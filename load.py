@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ldm.checks import check_config
 from ldm.cli import gpu_number, gpu_numbers, word
+from ldm.diffusers_folder import MODEL_INDEX, folder_config, is_model_folder, read_folder
 from ldm.errors import UserError
 from ldm.filetypes import check_regular, shown
 from ldm.targets import PACKAGES, REGISTERED, trust_targets
 from ldm.util import (
     ALIASES,
     ROOT,
+    accepted_parameters,
     get_obj_from_str,
     instantiate_from_config,
     load_config,
@@ -30,13 +34,14 @@ if TYPE_CHECKING:
     import torch
 
     from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 __all__ = [
-    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "VARIANTS", "add_model_flags",
-    "announce_config", "check_config", "check_files", "compare_state", "config_beside", "find_config",
-    "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_from_config",
-    "load_weights", "load_words", "merge_configs", "meta_model", "model_config", "read_state_dict", "resolve_folder",
-    "trust_targets",
+    "ALIASES", "EMBEDDED_MODEL", "PUBLISHED_CONFIG", "REGISTERED", "ROOT", "STABLE_DIFFUSION_CONFIG", "VARIANTS",
+    "add_model_flags", "announce_config", "check_config", "check_files", "compare_state", "config_beside",
+    "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
+    "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
+    "read_state_dict", "read_weights", "resolve_folder", "text_encoder", "trust_targets", "with_tokenizer",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -50,6 +55,7 @@ ALIASES.update({
 
 EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
 PUBLISHED_CONFIG = ROOT / "configs/latent-diffusion/txt2img-1p4B-eval_with_tokens.yaml"
+STABLE_DIFFUSION_CONFIG = ROOT / "configs/stable-diffusion/v1-inference.yaml"
 
 # What makes a variant of a base model's config.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -64,9 +70,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # Flags and configs ---------------------------------------------------------------------------------------------------
 
 MODEL_FLAGS: dict[str, dict[str, Any]] = {
-    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's checkpoint"},
-    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else the "
-                 "published 1.45 B model's"},
+    "--ckpt_path": {"metavar": "CKPT", "default": os.path.relpath(EMBEDDED_MODEL), "help": "the model's "
+                    "checkpoint, or folder of diffusers"},
+    "--config": {"metavar": "YAML", "help": "the model's config; default: config.yaml beside the checkpoint, else "
+                 "that of Stable Diffusion 1.x or of the published 1.45 B model, whichever the checkpoint is"},
     "--embedding_path": {"nargs": "+", "metavar": "FILE", "help": "learned words: files such as embeddings.pt, .bin or "
                          ".safetensors, each word by its own name; the only word is * too"},
     "--placeholder_string": {"nargs": "+", "type": word, "metavar": "NAME", "default": [], "help": "names for words "
@@ -93,36 +100,60 @@ def add_model_flags(parser: argparse._ActionsContainer, *names: str, without: It
 
 
 def check_files(*files: str | Path | Iterable[str | Path] | None) -> None:
-    """Raises UserError for a file that is not there or is none, such as a folder; None and lists are taken too."""
+    """Raises UserError for a file that is not there or is none, such as a folder that holds no model; None and lists
+    are taken too."""
     for file in files:
         if isinstance(file, str | Path):
-            check_regular(file)
+            if not is_model_folder(file):
+                check_regular(file)
         elif file is not None:
             check_files(*file)
 
 
 def config_beside(checkpoint: str | Path) -> Path | None:
-    """The config.yaml that lies beside a checkpoint, if there is one."""
-    beside = Path(checkpoint).parent / "config.yaml"
-    return beside if beside.is_file() else None
+    """The config.yaml that lies beside a checkpoint, if there is one; in a folder of diffusers, or its index."""
+    is_folder = is_model_folder(checkpoint)
+    beside = (Path(checkpoint) if is_folder else Path(checkpoint).parent) / "config.yaml"
+    return beside if beside.is_file() else Path(checkpoint) / MODEL_INDEX if is_folder else None
+
+
+def load_model_config(path: Path) -> DictConfig:
+    """A config that `config_beside` has found: as it is written, or as a folder's JSON files make it."""
+    return OmegaConf.create(folder_config(path.parent)) if path.name == MODEL_INDEX else load_config(path)
 
 
 def announce_config(path: Path) -> None:
     """Say which config lies beside a checkpoint and is used, unless it is one of this project's own."""
-    if not path.resolve().is_relative_to(ROOT):
+    if not path.resolve().is_relative_to(ROOT) and path.name != MODEL_INDEX:
         print(f"the model's config is {path}, beside its checkpoint", file=sys.stderr)
 
 
 def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path:
-    """The config of a checkpoint: the one given, else the one beside it, else the published model's."""
-    return Path(config or config_beside(ckpt_path) or PUBLISHED_CONFIG)
+    """The config of a checkpoint: the one given, else the one beside it, else that of the published model whose text
+    encoder it has."""
+    return Path(config or config_beside(ckpt_path) or (
+        STABLE_DIFFUSION_CONFIG if has_clip(ckpt_path) else PUBLISHED_CONFIG))
+
+
+def has_clip(ckpt_path: str | Path) -> bool:
+    """Whether a checkpoint holds Stable Diffusion's text encoder, by its names; not if it cannot be read."""
+    try:
+        state = os.stat(ckpt_path)
+        return _has_clip(str(ckpt_path), state.st_mtime_ns, state.st_size)
+    except (UserError, OSError, ValueError):
+        return False
+
+
+@functools.lru_cache(8)
+def _has_clip(path: str, *state: int) -> bool:
+    return any(name.startswith("cond_stage_model.transformer.text_model.") for name in read_state_dict(path))
 
 
 def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
     """The config that `find_config` finds, as a variant changes it, its model checked. Raises UserError for a value
     that the model cannot have."""
     path = find_config(ckpt_path, config)
-    merged = merge_configs(load_config(path), VARIANTS[variant] if variant else {})
+    merged = merge_configs(load_model_config(path), VARIANTS[variant] if variant else {})
     try:
         return check_config(merged, ["model"])
     except UserError as error:
@@ -131,13 +162,24 @@ def model_config(ckpt_path: str | Path, config: str | Path | None = None, varian
 
 # Weights -------------------------------------------------------------------------------------------------------------
 
-def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """The weights in a checkpoint file, by name: its `state_dict`, or the file itself if it is one; packed ones
-    unpacked."""
+# What else weights are called in checkpoints: with what wrappers put into names, DistributedDataParallel and
+# torch.compile, and as transformers called CLIP's at other times.
+OTHER_NAMES = ((r"(?<![^.])(?:module|_orig_mod)\.", ""),
+               (r"^(cond_stage_model\.transformer)\.(?=embeddings\.|encoder\.|final_layer_norm\.)", r"\1.text_model."))
+
+
+def read_state_dict(path: str | Path, model: torch.nn.Module | None = None) -> dict[str, torch.Tensor]:
+    """The weights in a checkpoint, by name: its `state_dict`, or the file itself if it is one; packed ones unpacked.
+
+    Those of a folder of diffusers come under the names of the model, which is by default the one that it describes.
+    """
     import torch
 
     from ldm.serialization import read_tensors, unpack_weights
 
+    if is_model_folder(path):
+        model = model or meta_model(model_config(path), path)
+        return read_folder(path, model.state_dict())
     content = read_tensors(path)
     weights = content.get("state_dict", content)
     weights = {k: v for k, v in weights.items() if torch.is_tensor(v)} if isinstance(weights, dict) else {}
@@ -145,6 +187,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path}: holds no weights (keys: {', '.join(map(shown, list(content)[:6])) or 'none'})")
     if not all(isinstance(name, str) for name in weights):
         raise UserError(f"{path}: holds weights whose names are no text; give a model's checkpoint")
+    for pattern, replacement in OTHER_NAMES:
+        weights = {re.sub(pattern, replacement, name): weight for name, weight in weights.items()}
     try:
         return unpack_weights(weights)
     except UserError as error:
@@ -154,11 +198,13 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 def compare_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]
                   ) -> tuple[list[str], list[str], list[str]]:
     """(missing, unexpected, misshapen) names of a state dict against a model. Names under `embedding_manager.` and
-    buffers do not count as missing: the model makes them itself."""
+    buffers do not count as missing: the model makes them itself; nor do `position_ids`, which count from 0, as
+    unexpected."""
     own = model.state_dict()
     parameters = {n for n, _ in model.named_parameters() if not n.startswith("embedding_manager.")}
     missing = sorted(parameters - set(weights))
-    unexpected = sorted(n for n in set(weights) - set(own) if not n.startswith("embedding_manager."))
+    unexpected = sorted(n for n in set(weights) - set(own)
+                        if not n.startswith("embedding_manager.") and not n.endswith(".position_ids"))
     misshapen = sorted(n for n in set(weights) & parameters if weights[n].shape != own[n].shape)
     return missing, unexpected, misshapen
 
@@ -167,15 +213,16 @@ def _some(names: list[str]) -> str:
     return ", ".join(map(shown, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> None:
-    """Map the weights of a checkpoint into the model, as float32, without a second copy.
+def read_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> dict[str, torch.Tensor]:
+    """Those weights of a checkpoint that a model has, averages among them where there are any: mapped from the file,
+    in its number format.
 
     Unexpected names are reported on stderr. Raises UserError when a weight is missing, has another shape or is not made
     of finite real numbers, as far as `check_weights` looks.
     """
     from ldm.serialization import check_weights
 
-    weights = read_state_dict(path)
+    weights = read_state_dict(path, model)
     missing, unexpected, misshapen = compare_state(model, weights)
     if missing:
         raise UserError(f"{path} is not a checkpoint of this model: {len(missing)} weights are missing "
@@ -195,22 +242,45 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
         check_weights(weights, {n: expected[n] for n in own})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    model.load_state_dict({n: weights[n].float() if weights[n].is_floating_point() else weights[n] for n in own},
+    return {n: weights[n] for n in own}
+
+
+def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False) -> None:
+    """Map the weights of a checkpoint into the model, as float32, without a second copy. Raises UserError as
+    `read_weights` does."""
+    weights = read_weights(model, path, verbose)
+    model.load_state_dict({n: w.float() if w.is_floating_point() else w for n, w in weights.items()},
                           strict=False, assign=True)
     if verbose:
-        print(f"{path}: {len(own)} weights loaded", file=sys.stderr)
+        print(f"{path}: {len(weights)} weights loaded", file=sys.stderr)
 
 
 # Models --------------------------------------------------------------------------------------------------------------
 
-def meta_model(config: Mapping[str, Any]) -> LatentDiffusion:
-    """The model a config describes, with shapes but without weights. Raises UserError for a config without one."""
+def meta_model(config: Mapping[str, Any], ckpt: str | Path | None = None) -> LatentDiffusion:
+    """The model a config describes, with shapes but without weights. For a checkpoint that is a folder with a tokenizer
+    in it, that one is read unless the config names a folder itself. Raises UserError for a config without a model."""
     from ldm.modules.meta import without_weights
 
     if "model" not in config:
         raise UserError("the config has no `model:`; give a model's config")
+    model = config["model"] if ckpt is None else with_tokenizer(config["model"], ckpt)
     with without_weights():
-        return instantiate_from_config(config["model"])
+        return instantiate_from_config(model)
+
+
+def with_tokenizer(model: Mapping[str, Any], ckpt: str | Path) -> Mapping[str, Any]:
+    """A model's config whose text encoder reads its tokenizer from the folder that its checkpoint is, where that has
+    one and the config names no folder itself."""
+    folder = Path(ckpt) / "tokenizer"
+    text = OmegaConf.select(OmegaConf.create(dict(model)), "params.cond_stage_config")
+    if not text or not is_model_folder(ckpt) or not folder.is_dir():
+        return model
+    names = accepted_parameters(get_obj_from_str(text["target"])) or ()
+    name = next((n for n in ("tokenizer", "version") if n in names), None)
+    if name is None or Path(resolve_folder(str((text.get("params") or {}).get(name)))).is_dir():
+        return model
+    return merge_configs(model, {"params": {"cond_stage_config": {"params": {name: str(folder)}}}})
 
 
 def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose: bool = False) -> LatentDiffusion:
@@ -219,7 +289,7 @@ def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose:
     The model is built without memory for its weights, which are then mapped from the file; its embedding manager
     starts from the loaded token embeddings. Raises UserError as `load_weights` does.
     """
-    model = meta_model(config)
+    model = meta_model(config, ckpt)
     load_weights(model, ckpt, verbose)
     model.weights_loaded()
     return model.to("cpu").eval()
@@ -231,7 +301,9 @@ def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path],
     words = model.embedding_manager.load(paths, names)
     for loaded in words:
         also = " or *" * (len(words) == 1 and loaded.name != "*")
-        print(f"{loaded.name}{also}: {loaded}", file=sys.stderr)
+        same = next((f", as {other.file} does" for other in words if other.file != loaded.file
+                     and other.own is not None and other.own == loaded.own != loaded.name), "")
+        print(f"{loaded.name}{also}: {loaded}{same}", file=sys.stderr)
 
 
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
@@ -248,3 +320,21 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     elif getattr(opt, "placeholder_string", None):
         raise UserError("--placeholder_string names the words of --embedding_path, and that is missing")
     return model.to(first_device(opt.gpus))
+
+
+def text_encoder(opt: argparse.Namespace, weights: bool = True) -> TextEncoder:
+    """The text encoder of the model that the flags name, for those who need nothing else of it; without weights, for
+    its vocabulary. Raises UserError for a checkpoint of another model."""
+    from ldm.serialization import check_weights
+
+    model = meta_model(model_config(opt.ckpt_path, opt.config), opt.ckpt_path)
+    encoder = model.cond_stage_model
+    if weights:
+        prefix, state = "cond_stage_model.", read_state_dict(opt.ckpt_path, model)
+        own = {n: state[prefix + n] for n, _ in encoder.named_parameters() if prefix + n in state}
+        try:
+            check_weights(own, dict(encoder.named_parameters()))
+        except UserError as error:
+            raise UserError(f"{opt.ckpt_path}: of its text encoder {error}") from error
+        encoder.load_state_dict({n: w.float() for n, w in own.items()}, strict=False, assign=True)
+    return encoder.eval()

@@ -7,11 +7,13 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import argparse
+import dataclasses
 import datetime
 import math
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from ldm.cli import (
     add_switch,
     apply_overrides,
     check_overrides,
+    count,
     first_line,
     quiet_lightning,
     run_command,
@@ -37,8 +40,10 @@ from load import (
     check_config,
     check_files,
     config_beside,
+    get_obj_from_str,
     instantiate_from_config,
     load_config,
+    load_model_config,
     load_model_from_config,
     merge_configs,
 )
@@ -54,9 +59,10 @@ if TYPE_CHECKING:  # what takes seconds to import is imported where it is used, 
 
 MANAGER = "model.params.personalization_config"
 INIT_WORDS = f"{MANAGER}.params.initializer_words"
+AUTO = "auto"  # as --init_word: it is found
 # Flags that are short for a key of the config, which they overrule; * stands for each data set.
 FLAG_KEYS = {name: f"data.params.*.params.{name}" for name in (
-    "data_root", "fit", "captions", "mask", "skip_bad_images")}
+    "data_root", "fit", "captions", "mask", "skip_bad_images")} | {"lr_schedule": "model.lr_schedule"}
 
 
 def get_parser() -> CommandParser:
@@ -74,7 +80,7 @@ def get_parser() -> CommandParser:
     add("-l", "--logdir", help="where run folders go; default: logs")
     add("-p", "--project", help="folder inside --logdir for runs that belong together")
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
-    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
     add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
         "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
@@ -82,13 +88,26 @@ def get_parser() -> CommandParser:
         "beside a.png, leaves; alpha puts it on changing backgrounds; default: file where there are such files")
     add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
                "placeholder in each; default: true")
-    add("--init_word", type=word, metavar="WORD", help="word the new one starts from")
+    add("--init_word", type=word, metavar="WORD", help="word the new one starts from; auto: the noun that tells the "
+        "model most about the pictures is found first")
     add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
         "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
         "from exactly its vectors")
     add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
+    add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
+        "and keep the word with the lowest loss on the same pictures, timesteps and noise")
+    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
+        "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
+        "else constant")
+    add("--stop", choices=("auto", "off"), help="auto: learning ends when the loss on fixed pictures, timesteps and "
+        "noise has settled, or after lightning.trainer.max_steps; default: the config's, else off")
+    add("--judge", metavar="CLIP", help="hub name or folder of the CLIP that ranks the saved steps when they are "
+        "learned: the best is embeddings_best.pt; off: none; default: the config's, else off")
+    add("--preview_prompt", nargs="+", type=word, metavar="TEXT", help="prompts to draw while learning, from the same "
+        "noise every time, with the placeholder or {} in it where the word goes; in place of the two edits of the "
+        "image logger")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
@@ -122,6 +141,10 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
     check_files(opt.base, opt.actual_resume, opt.embedding_manager_ckpt)
     if opt.data_root is not None:
         find_images(opt.data_root)
+    if opt.init_word == AUTO and opt.embedding_manager_ckpt:
+        raise UserError("--init_word auto: the word starts from --embedding_manager_ckpt; leave one of them out")
+    if opt.resume and opt.seeds > 1:
+        raise UserError(f"--seeds {opt.seeds}: a run that goes on has had its start; leave it out")
     for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):
         if opt.resume and getattr(opt, flag) is not None:
             raise UserError(f"--{flag} {getattr(opt, flag)}: with --resume a run stays in its folder; leave it out")
@@ -172,7 +195,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     check_files(checkpoint, config.run.get("embedding_manager_ckpt"))
     if OmegaConf.select(config, "model.target") is None and (beside := config_beside(checkpoint)):
         announce_config(beside)
-        config = merge_configs(load_config(beside), config)
+        config = merge_configs(load_model_config(beside), config)
     for part in ("model", "data"):
         if part not in config:
             raise UserError(f"the configs have no `{part}:` ({', '.join(map(str, run.configs))})")
@@ -180,6 +203,7 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     if not run.state:
         start_from_file(opt, config)
     write_flags(opt, config)
+    config = check_config(config)  # again: what flags say is as free as what keys say
     name_word(opt, config, new_seed=opt.seed is not None or any(o.startswith("run.seed=") for o in overrides))
     if run.state:
         check_start(run, config, stored)
@@ -187,7 +211,8 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
 
 
 def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
-    """Write the flags of FLAG_KEYS that were given where they belong."""
+    """Write the flags of FLAG_KEYS, the image logger's, and those for stopping and ranking, that were given where they
+    belong. Raises UserError where there is no image logger."""
     from omegaconf import OmegaConf
 
     datasets = [name for name in ("train", "validation", "test") if OmegaConf.select(config, f"data.params.{name}")]
@@ -195,6 +220,21 @@ def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:
         if (value := getattr(opt, flag)) is not None:
             for name in datasets if "*" in key else [""]:
                 OmegaConf.update(config, key.replace("*", name), value, force_add=True)
+    callbacks = OmegaConf.select(config, "lightning.callbacks") or {}
+    loggers = [c for c in callbacks.values() if get_obj_from_str(c.target).__name__ == "ImageLogger"]
+    if opt.preview_prompt is not None and not loggers:
+        raise UserError("--preview_prompt: the config has no image logger under lightning.callbacks; give one, with "
+                        "target: make_log_new.ImageLogger")
+    for logger in loggers if opt.preview_prompt is not None else ():
+        logger.params = OmegaConf.merge(logger.get("params") or {}, {"preview_prompts": opt.preview_prompt})
+    if opt.stop is not None:
+        from ldm.stopping import set_stop
+
+        set_stop(config, opt.stop)
+    if opt.judge is not None:
+        from ldm.ranking import set_judge
+
+        set_judge(config, opt.judge)
 
 
 def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> None:
@@ -204,19 +244,18 @@ def name_word(opt: argparse.Namespace, config: DictConfig, new_seed: bool) -> No
     words = OmegaConf.select(config, f"{MANAGER}.params")
     if words is None:
         raise UserError("the config has no model.params.personalization_config: nothing to learn")
-    if opt.init_word is not None:
+    if opt.init_word not in (None, AUTO):
         words.initializer_words = [opt.init_word, *(words.get("initializer_words") or [])[1:]]
     if opt.placeholder_string is not None:
         words.placeholder_strings = [opt.placeholder_string, *(words.get("placeholder_strings") or [])[1:]]
-    placeholders = words.get("placeholder_strings") or ["*"]
-    named = {"placeholder_token": placeholders[0]} | (
-        {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {})
+    placeholders = list(words.get("placeholder_strings") or ["*"])
     for name in ("train", "validation", "test"):
         dataset = OmegaConf.select(config, f"data.params.{name}")
         if dataset is not None:
             given = {"seed": config.run.seed} if new_seed else {}
+            given |= {"placeholder_tokens": placeholders} if len(placeholders) > 1 else {}
             dataset.params = OmegaConf.merge({"seed": config.run.seed}, dataset.get("params") or {},
-                                             named, given)
+                                             {"placeholder_token": placeholders[0]}, given)
             if not dataset.params.get("data_root"):
                 raise UserError("no pictures: give --data_root with a folder of 3 to 5 of them")
 
@@ -257,12 +296,15 @@ def check_start(run: Run, config: DictConfig, stored: DictConfig) -> None:
 
 # Training ------------------------------------------------------------------------------------------------------------
 
-def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
-    """The frozen model with the word to learn. Says on stderr what the word starts from."""
+def build_model(config: DictConfig, run: Run, find_start: Callable[[LatentDiffusion], None] | None = None
+                ) -> LatentDiffusion:
+    """The frozen model with the word to learn. Says on stderr what the word starts from; a new run's may be found."""
     from ldm.embedding_files import read_embeddings
 
     model = load_model_from_config(config, config.run.actual_resume)
     manager, file = model.embedding_manager, config.run.get("embedding_manager_ckpt")
+    if find_start and not run.state:
+        find_start(model)
     start = manager.describe_initialisation()
     if file:
         names = manager.placeholder_strings[:1]  # of the only word; several have those of the file
@@ -272,6 +314,21 @@ def build_model(config: DictConfig, run: Run) -> LatentDiffusion:
         say(f"starting from {start}")
     model.seed = config.run.seed
     return model
+
+
+def choose_start(opt: argparse.Namespace, configs: list[DictConfig], dataset: Any, model: LatentDiffusion) -> None:
+    """Find the word to start from, and write it where flags, configs and model have it."""
+    from omegaconf import OmegaConf
+
+    from ldm.initial_word import find_words
+
+    manager = model.embedding_manager
+    found = [word for word, _ in find_words(model, dataset, manager.placeholder_strings[0])]
+    say(f"--init_word auto: {found[0]} tells most about the pictures, then {', '.join(found[1:5])}")
+    opt.init_word = found[0]
+    manager.start_from(opt.init_word)
+    for config in configs:
+        OmegaConf.update(config, INIT_WORDS, manager.initializer_words, force_add=True)
 
 
 def say(text: str) -> None:
@@ -352,8 +409,11 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
 
 
 def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
-    """model.base_learning_rate, times batch size, devices and accumulation when run.scale_lr is set."""
-    base = config.model.get("base_learning_rate")
+    """model.base_learning_rate, or the schedule's first rate, times batch size, devices and accumulation when
+    run.scale_lr is set."""
+    from ldm.schedules import parse_schedule
+
+    base = parse_schedule(config.model.get("lr_schedule")).first_rate or config.model.get("base_learning_rate")
     if base is None:
         raise UserError("the config has no model.base_learning_rate; this is a config for sampling, not for learning")
     if not config.run.scale_lr:
@@ -370,11 +430,33 @@ def main(arguments: list[str] | None = None, variant: str | None = None) -> None
     check_flags(opt, overrides + unknown)
     run = find_run(opt)
     config = merge_config(opt, run, overrides + unknown)
-    train(opt, run, config)
+    if opt.seeds > 1 and opt.train:
+        train_starts(opt, run, config)
+    else:
+        train(opt, run, config)
 
 
-def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
-    """Set everything up, and learn the word if --train is given. Nothing is written before all is checked."""
+def train_starts(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
+    """Learn the word with several seeds, and keep the best."""
+    from ldm.fixed_loss import fixed_batch, fixed_loss
+    from ldm.starts import keep_best
+
+    batches: list[dict[str, Any]] = []
+
+    def learn_with(seed: int, folder: Path | None) -> tuple[float, Path]:
+        config.run.seed = seed
+        name_word(opt, config, new_seed=True)
+        inversion, data, path = train(opt, dataclasses.replace(run, path=folder or run.path), config)
+        dataset = data.datasets["train"]
+        batches[:] = batches or [fixed_batch(dataset, min(128, len(dataset)))]  # the first start's for all
+        return fixed_loss(inversion.model.to(inversion.trainer.strategy.root_device), batches[0]), path
+
+    keep_best(range(config.run.seed, config.run.seed + opt.seeds), learn_with)
+
+
+def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[TextualInversion, Any, Path]:
+    """Set everything up, and learn the word if --train is given: what was learned, from what, and the run folder.
+    Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
     from ldm.data.data_module import DataModuleFromConfig
@@ -383,6 +465,9 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     from ldm.inversion import TextualInversion
     from ldm.plan import describe_length
     from ldm.provenance import note_provenance
+    from ldm.ranking import ranks
+    from ldm.schedules import parse_schedule
+    from ldm.stopping import describe_movement
 
     quiet_lightning()
     pl.seed_everything(config.run.seed, workers=True, verbose=False)
@@ -393,33 +478,49 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
             data.check_train()
         data.check_sizes(pixel_stride(config.model))
     trainer, setup = build_trainer(opt, config, run)
+    if opt.seeds > 1 and trainer.world_size > 1:
+        raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
+                        "number, or begin a run with each --seed")
     rate = learning_rate(config, trainer)
-    model = build_model(config, run)
+    dataset = getattr(data, "datasets", {}).get("train")
+    model = build_model(config, run, None if opt.init_word != AUTO else lambda model: choose_start(
+        opt, [config, setup.config], dataset, model.to(trainer.strategy.root_device)))
     model.learning_rate = rate
-    note_provenance(model, config.run.actual_resume, getattr(getattr(data, "datasets", {}).get("train"), "keys", ()),
+    note_provenance(model, config.run.actual_resume, getattr(dataset, "keys", ()),
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
-    inversion = TextualInversion(model)
+    inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)
-    dataset = getattr(data, "datasets", {}).get("train")
     if isinstance(dataset, PersonalizedBase):
         dataset.check_captions(model.embedding_manager)
         say(dataset.summary)
         say(describe_length(trainer.max_steps, data.batch_size, trainer.accumulate_grad_batches, trainer.world_size,
                             dataset.num_images, rate, config.run.scale_lr))
     if opt.train:
+        if ranking := ranks(trainer):
+            ranking.check()
         learn(run, trainer, setup, inversion, data)
+        for line in describe_movement(model.embedding_manager):
+            say(line)
+        if ranking and trainer.is_global_zero:
+            ranking.rank(model.to(trainer.strategy.root_device), dataset, setup.logdir)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
     if not opt.train:
-        describe(trainer, model)
+        describe(run, trainer, inversion)
         say("nothing was learned: everything is in order, and -t learns")
+    return inversion, data, setup.logdir
 
 
-def describe(trainer: pl.Trainer, model: LatentDiffusion, more: str = "") -> None:
+def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: str = "") -> None:
     """Say on stderr what is learned, and how fast."""
-    count = sum(p.numel() for p in model.trainable_parameters())
-    say(f"{count} parameters to learn, learning rate {model.learning_rate:g}, {trainer.max_steps} steps{more}")
+    from ldm.stopping import stops
+
+    parameters = sum(p.numel() for p in inversion.model.trainable_parameters())
+    rate = inversion.schedule.describe(inversion.model.learning_rate, run.state["global_step"] if run.state else 0,
+                                       trainer.max_steps)
+    most = " at most" if stops(trainer) else ""
+    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{most}{more}")
 
 
 def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
@@ -428,6 +529,7 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     from pytorch_lightning.strategies import DDPStrategy
 
     from ldm.inversion import Diverged
+    from ldm.stopping import has_stopped, stops
 
     if isinstance(trainer.strategy, DDPStrategy) and len(inversion.model.embedding_manager.string_to_param_dict) > 1:
         # a batch need not use every placeholder
@@ -437,9 +539,12 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
             setup.reopen_folder(inversion.model, run.state["global_step"])
         else:
             setup.take_folder()
-    describe(trainer, inversion.model, f"; run folder {setup.logdir}")
+    describe(run, trainer, inversion, f"; run folder {setup.logdir}")
     if run.state and 0 <= trainer.max_steps <= run.state["global_step"]:
         say(f"{setup.logdir} has learned for all its steps; lightning.trainer.max_steps=NUMBER goes on")
+        return
+    if run.state and stops(trainer) and has_stopped(run.state):
+        say(f"{setup.logdir} has stopped by itself at step {run.state['global_step']}; --stop off goes on")
         return
     try:
         trainer.fit(inversion.train(), data, ckpt_path=run.checkpoint, weights_only=True)
@@ -453,6 +558,9 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
             raise UserError("another of the processes that work together has ended, and with it the run; what it said "
                             "stands above") from error
         raise
+    if (stopping := stops(trainer)) and stopping.done and not setup.interrupted:
+        say(f"the loss on fixed pictures and noise has settled at step {trainer.global_step} of at most "
+            f"{trainer.max_steps}; --stop off learns for all of them")
     say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
         f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
     if setup.interrupted:

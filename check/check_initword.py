@@ -1,4 +1,7 @@
-"""How the text encoder reads an init word: python -m check.check_initword WORD..."""
+"""How the text encoder reads an init word: python -m check.check_initword WORD...
+
+Which word tells most about some pictures: python -m check.check_initword --data_root FOLDER
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,27 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
-from ldm.cli import CommandParser, print_table, run_command
+from ldm.cli import CommandParser, print_table, run_command, training_seed
+from ldm.data.pictures import find_images
 from ldm.errors import UserError
-from load import add_model_flags, check_files, find_config, instantiate_from_config, load_model, model_config
+from load import (
+    EMBEDDED_MODEL,
+    ROOT,
+    add_model_flags,
+    check_files,
+    find_config,
+    instantiate_from_config,
+    load_config,
+    load_model,
+    merge_configs,
+    model_config,
+    with_tokenizer,
+)
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.text_encoder import TextEncoder
@@ -27,7 +44,9 @@ def text_encoder(opt: argparse.Namespace) -> TextEncoder:
         return load_model(opt).cond_stage_model
     from ldm.modules.meta import without_weights
 
-    config = OmegaConf.select(model_config(opt.ckpt_path, opt.config, opt.variant), "model.params.cond_stage_config")
+    whole = model_config(opt.ckpt_path, opt.config, opt.variant)
+    model = OmegaConf.create(dict(with_tokenizer(whole.get("model") or {}, opt.ckpt_path)))
+    config = OmegaConf.select(model, "params.cond_stage_config")
     if config is None:
         raise UserError(f"{find_config(opt.ckpt_path, opt.config)}: has no model.params.cond_stage_config, the text "
                         "encoder")
@@ -35,13 +54,46 @@ def text_encoder(opt: argparse.Namespace) -> TextEncoder:
         return instantiate_from_config(config)
 
 
+def training_config(opt: argparse.Namespace) -> Path:
+    """The config that the model's words are learned with, unless --base names others."""
+    emoji = Path(opt.ckpt_path).resolve() == EMBEDDED_MODEL.resolve()
+    name = "emoji/finetune" if emoji else "latent-diffusion/txt2img-1p4B-finetune"
+    return ROOT / "configs" / (name + (f"-{opt.variant}" if opt.variant else "") + ".yaml")
+
+
+def print_best(opt: argparse.Namespace) -> None:
+    """Print the words that train_new.py --init_word auto would choose from, best first."""
+    from ldm.initial_word import find_words
+
+    find_images(opt.data_root)
+    bases = opt.base or [training_config(opt)]
+    check_files(opt.config, opt.ckpt_path, bases)
+    config = OmegaConf.select(load_config(*bases), "data.params.train")
+    if config is None:
+        raise UserError(f"{bases[-1]}: has no data.params.train, the data set to learn from; name others with --base")
+    model = load_model(opt)
+    placeholder = model.embedding_manager.placeholder_strings[0]
+    dataset = instantiate_from_config(merge_configs(config, {"params": {
+        "data_root": opt.data_root, "seed": opt.seed, "placeholder_token": placeholder}}))
+    print_table(("word", "loss"), find_words(model, dataset, placeholder))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print a table of init words."""
-    parser = CommandParser(description="Print the word pieces and token ids of init words, and whether one "
-                                     "vector can start from one piece.")
-    parser.add_argument("words", nargs="+", metavar="WORD")
+    parser = CommandParser(description="Print the word pieces and token ids of init words, and whether one vector can "
+                           "start from one piece; or, with --data_root, the ten words that tell most about pictures.")
+    parser.add_argument("words", nargs="*", metavar="WORD")
+    parser.add_argument("--data_root", metavar="FOLDER", help="pictures to find a word for")
+    parser.add_argument("--base", nargs="+", metavar="YAML", help="training configs, of which the data set counts; "
+                        "default: the model's own")
+    parser.add_argument("--seed", type=training_seed, default=23, help="of the run that is meant, with --data_root")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
+    if bool(opt.words) == bool(opt.data_root):
+        raise UserError("give words to look at, or --data_root with pictures to find a word for")
+    if opt.data_root:
+        print_best(opt)
+        return
     check_files(opt.config, opt.ckpt_path if opt.variant == "v2" else None)
     embedder = text_encoder(opt)
     tokenizer, rows = embedder.tknz_fn, []

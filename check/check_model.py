@@ -1,15 +1,27 @@
-"""What is in a checkpoint: python -m check.check_model CKPT [--config YAML]"""
+"""What is in a checkpoint: python -m check.check_model CKPT [--config YAML] [--export FOLDER]"""
 
 from __future__ import annotations
 
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
+import argparse
+import sys
 from collections import Counter, defaultdict
+from pathlib import Path
 
 from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.filetypes import shown
-from load import add_model_flags, check_files, compare_state, find_config, meta_model, model_config, read_state_dict
+from load import (
+    add_model_flags,
+    check_files,
+    compare_state,
+    find_config,
+    meta_model,
+    model_config,
+    read_state_dict,
+    read_weights,
+)
 
 # Parts as published checkpoints name them.
 PARTS = (("model.diffusion_model.", "UNet"), ("first_stage_model.", "autoencoder"),
@@ -32,15 +44,39 @@ def print_names(title: str, names: list[str], most: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print what a checkpoint holds."""
+    """Print what a checkpoint holds, or write it in another layout."""
     parser = CommandParser(description="Print the parts of a checkpoint with parameter counts and number "
                                      "formats, and what its config misses or does not expect.")
-    parser.add_argument("ckpt", metavar="CKPT")
+    parser.add_argument("ckpt", metavar="CKPT", help="checkpoint, or folder of diffusers")
     add_model_flags(parser, "--config")
     parser.add_argument("--most", type=count, default=10, help="names to list at most")
+    parser.add_argument("--export", metavar="FOLDER", type=Path, help="instead, write the model there as a folder of "
+                        "diffusers")
     opt = parser.parse_args(arguments)
     check_files(opt.ckpt, opt.config)
+    if opt.export:
+        export(opt.ckpt, opt.config, opt.export)
+    else:
+        report(opt)
 
+
+def export(ckpt: str, config_file: str | None, folder: Path) -> None:
+    """Write a model as a folder of diffusers: its averaged weights where its config uses those."""
+    from ldm.diffusers_folder import write_folder
+
+    config = model_config(ckpt, config_file)
+    model = meta_model(config, ckpt)
+    weights = read_weights(model, ckpt)
+    for name in [n for n in weights if n.startswith("model.")]:
+        averaged = "model_ema." + name.removeprefix("model.").replace(".", "")
+        weights[name] = weights.get(averaged, weights[name])
+    text_encoder = model.cond_stage_model
+    write_folder(folder, config["model"], weights, text_encoder.tknz_fn.tokenizer, text_encoder.max_seq_len)
+    print(f"{folder}: written", file=sys.stderr)
+
+
+def report(opt: argparse.Namespace) -> None:
+    """Print the parts of a checkpoint and how its config fits them."""
     weights = read_state_dict(opt.ckpt)
     counts: Counter[str] = Counter()
     tensors: Counter[str] = Counter()
@@ -55,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     print_table(("part", "tensors", "numbers", "format"), rows)
 
     config = find_config(opt.ckpt, opt.config)
-    missing, unexpected, misshapen = compare_state(meta_model(model_config(opt.ckpt, opt.config)), weights)
+    missing, unexpected, misshapen = compare_state(meta_model(model_config(opt.ckpt, opt.config), opt.ckpt), weights)
     print(f"\ncompared with {config}")
     print_names("weights the config expects and the checkpoint misses", missing, opt.most)
     print_names("entries the config does not expect", unexpected, opt.most)

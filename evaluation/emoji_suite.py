@@ -1,8 +1,9 @@
 """The embedded model's report card: python -m evaluation.emoji_suite --json report.json
 
-Does it draw what its words say (seen/), does a word learned from five pictures draw what they show (heldout/), how far
-does the init word get without training (initword/), and how well would real pictures do (ceiling/)? All measured with
-models/clip/emoji, a CLIP that knows every concept.
+Does it draw what its words say (seen/), does a word learned from five pictures draw what they show (heldout/), do two
+of these in one prompt (two_words/), how far does the init word get without training (initword/), and how well would
+real pictures do (ceiling/)? Where asked for: do two words do better that were learned together, in one run (together/)?
+All measured with models/clip/emoji, a CLIP that knows every concept.
 """
 
 from __future__ import annotations
@@ -19,12 +20,17 @@ import numpy as np
 from tqdm import tqdm
 
 from evaluation.measures import JUDGE, background, both_right, interval, print_report
-from evaluation.suite import Suite, suite_flags
+from evaluation.pairs import two_words
+from evaluation.suite import BY_ITSELF, Suite, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import contact_sheet, open_images, save_image
+from ldm.errors import UserError
 
-PARTS = ("seen", "heldout", "initword", "ceiling")
+PARTS = ("seen", "heldout", "initword", "two_words", "ceiling")
+MORE = ("together", *BY_ITSELF)  # each takes as long as heldout
+PAIRS = {"two_words", "together"}
+FOLDERS = {"heldout", "initword", *PAIRS, *BY_ITSELF}  # what needs folders of pictures
 
 
 def seen(suite: Suite) -> dict[str, Any]:
@@ -53,9 +59,10 @@ def words(suite: Suite, folders: list[Path], parts: tuple[str, ...] = ("heldout"
         training = open_images(folder)
         rows = [(folder.name, training)]
         for title in parts:
-            word = "*" if title == "heldout" else concept["kind"]
-            if title == "heldout":
-                suite.model.embedding_manager.load(suite.learn(folder))
+            word = concept["kind"] if title == "initword" else "*"
+            if title != "initword":
+                suite.model.embedding_manager.load(
+                    suite.learn_by_itself(folder, title) if title in BY_ITSELF else suite.learn(folder))
             found = suite.measure(word, concept, training)
             rows.append((f"{title}: {word}", found.pop("pictures")))
             for name, values in found.items():
@@ -73,15 +80,23 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the report card."""
     parser = CommandParser(description="Measure the embedded model: words it knows, and words it learns.")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
+    parser.add_argument("--parts", nargs="+", choices=PARTS + MORE,
+                        help=f"what to measure; default: all but {', '.join(MORE)}")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    asked = set(opt.parts or PARTS)
+    if opt.variant == "v1" or len(opt.concepts or PARTS) < 2:
+        if opt.parts and asked & PAIRS:
+            raise UserError(f"--parts {' '.join(sorted(asked & PAIRS))}: two words in a prompt need two concepts, and "
+                            "no --variant v1, where each word has an adapter of its own")
+        asked -= PAIRS
     suite = Suite(opt, opt.variant)
-    parts = tuple(part for part in ("heldout", "initword") if part in opt.parts)
-    folders = suite.held_out_folders() if parts else []  # first: a wrong name must not cost minutes
-    report = seen(suite) if "seen" in opt.parts else {}
-    if parts:
+    folders = suite.held_out_folders() if asked & FOLDERS else []  # first: a wrong name must not cost minutes
+    report = seen(suite) if "seen" in asked else {}
+    if parts := tuple(part for part in ("heldout", "initword", *BY_ITSELF) if part in asked):
         report |= words(suite, folders, parts)
-    if "ceiling" in opt.parts:
+    if asked & PAIRS:
+        report |= two_words(suite, folders, "together" in asked)
+    if "ceiling" in asked:
         report |= ceiling()
     print_report(report, opt.json)
 

@@ -54,8 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise UserError(f"--prompt_set {name}: {opt.prompts} has {', '.join(sets)}")
 
     training = open_images(opt.data_root)
-    from evaluation.clip_eval import CLIPEvaluator
     from ldm.generate import sample_prompt
+    from ldm.judge import CLIPEvaluator
 
     model = load_model(opt)
     judge = CLIPEvaluator(opt.clip or (str(JUDGE) if embedded else PUBLISHED_JUDGE), model.device)

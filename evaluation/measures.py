@@ -22,7 +22,7 @@ from ldm.util import ROOT
 if TYPE_CHECKING:
     import torch
 
-    from evaluation.clip_eval import CLIPEvaluator
+    from ldm.judge import CLIPEvaluator
 
 JUDGE = ROOT / "models/clip/emoji"  # the CLIP that measures the embedded model
 PUBLISHED_JUDGE = "openai/clip-vit-base-patch32"  # and the one for models of real pictures

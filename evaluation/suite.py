@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 CONFIGS = {None: ROOT / "configs/emoji/finetune.yaml", "v1": ROOT / "configs/emoji/finetune-v1.yaml",
            "v2": ROOT / "configs/emoji/finetune-v2.yaml"}
+# Words learned as the training command does by itself: what it is given, and which file is taken.
+BY_ITSELF: dict[str, tuple[tuple[str, ...], str]] = {
+    "auto_word": (("--init_word", "auto"), "embeddings.pt"),
+    "auto_stop": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings.pt"),
+    "best_step": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings_best.pt"),
+}
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 
 
@@ -45,7 +51,7 @@ class Suite:
         if opt.concepts:
             self.held_out_folders()
 
-        from evaluation.clip_eval import CLIPEvaluator
+        from ldm.judge import CLIPEvaluator
         from ldm.serialization import read_tensors
 
         self.model = load_model(Namespace(**vars(opt) | {"variant": variant}))
@@ -78,18 +84,19 @@ class Suite:
         """For each picture, how many concepts are nearer to it than its own: 0 is top-1."""
         return ranks(self.judge.encode_images(pictures), self.references, targets)
 
-    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs") -> Path:
+    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs", init_word: str | None = None
+              ) -> Path:
         """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
-        learned it from all the same: its embedding file."""
+        learned it from all the same: its embedding file. A folder that is not a concept's needs an init word."""
         runs, base = self.opt.out / name, CONFIGS[self.variant]
-        init_word = self.opt.init_word or self.by_slug[folder.name]["kind"]
+        init_word = init_word or self.opt.init_word or self.by_slug[folder.name]["kind"]
         overrides = (*self.opt.override, *overrides)
         request = json.dumps({
             "word": folder.name, "init_word": init_word, "variant": self.variant, "overrides": overrides,
             "base": OmegaConf.to_yaml(load_config(base)),
             "model": OmegaConf.to_yaml(model_config(self.opt.ckpt_path, None)),
             "checkpoint": file_identity(self.opt.ckpt_path),
-            "pictures": {p.name: file_identity(p) for p in find_images(folder)},
+            "pictures": {p.name: file_identity(p) for p in [*find_images(folder), *sorted(folder.glob("*.txt"))]},
         }, indent=1, ensure_ascii=False).encode()
         for done in sorted(runs.glob("*/learned")):
             if done.read_bytes() == request:
@@ -97,11 +104,17 @@ class Suite:
         before = set(runs.glob("*"))
         arguments = ["--base", base, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name, "-l", runs,
                      "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
-                     "lightning.callbacks.image_logger.params.disabled=true", *overrides]
+                     "lightning.callbacks.image_logger.params.disabled=true", "--judge", "off", *overrides]
         train_new.main([str(a) for a in arguments], self.variant)
         run = max(r for r in set(runs.glob("*")) - before if r.name.partition("_")[2].startswith(folder.name))
         write_bytes(run / "learned", request)  # a run that was killed has embeddings too, but not this
         return run / "checkpoints/embeddings.pt"
+
+    def learn_by_itself(self, folder: Path, name: str) -> Path:
+        """The word of a folder of pictures as one of BY_ITSELF has it; those that are learned alike are one run."""
+        given, file = BY_ITSELF[name]
+        run = next(other for other, (arguments, _) in BY_ITSELF.items() if arguments == given)
+        return self.learn(folder, given, run).with_name(file)
 
     def measure(self, word: str, concept: dict[str, Any], training: list[Image.Image], plain: int = 4
                 ) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ldm.configs import resolved
 from ldm.errors import UserError
+from ldm.schedules import FORMS, is_schedule, parse_schedule
 from ldm.schema import Builds, Count, Natural, Range, Rate, Seed, Weight, check, parameters, show
 from ldm.targets import get_obj_from_str, is_own
 
@@ -21,7 +22,7 @@ SETUP = "setup.SetupCallback"  # every run has one; a second one would write whe
 
 # Of keys that no constructor takes.
 KINDS: dict[str, dict[str, Any]] = {
-    "model": {"base_learning_rate": Rate | None},
+    "model": {"base_learning_rate": Rate | None, "lr_schedule": str | None},
     "run": {"seed": Seed, "scale_lr": bool, "folder": str | None, "actual_resume": str | None,
             "embedding_manager_ckpt": str | None},
     "lightning.modelcheckpoint.params": {"every_n_train_steps": Count},
@@ -127,6 +128,7 @@ def fits_of(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
     unet, autoencoder, text = (given(model, name) for name in (
         "unet_config", "first_stage_config", "cond_stage_config"))
     yield from _schedule(model)
+    yield from _rates(model.get("lr_schedule"), values.get("lightning"))
     levels, stages = given(unet, "channel_mult"), (given(autoencoder, "ddconfig") or {}).get("ch_mult")
     channels = given(model, "channels")
     for key, value in (("unet_config.params.in_channels", given(unet, "in_channels")),
@@ -138,7 +140,7 @@ def fits_of(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
     if width is not None and (context := given(unet, "context_dim")) is not None:
         yield ("model.params.unet_config.params.context_dim", context, context == width,
                f"{width}, as model.params.cond_stage_config.params.n_embed is")
-    words, length = given(model, "personalization_config"), given(text, "max_seq_len")
+    words, length = given(model, "personalization_config"), given(text, "max_seq_len") or given(text, "max_length")
     if length is not None and (vectors := given(words, "num_vectors_per_token")) is not None:
         yield ("model.params.personalization_config.params.num_vectors_per_token", vectors, vectors <= length - 2,
                f"at most {length - 2}: a prompt has {length} tokens")
@@ -159,6 +161,15 @@ def _schedule(model: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
                f"[first, end] with 0 <= first < end <= timesteps, {steps}")
     if (weight := given(model, "snr_weight")) is not None:
         yield "model.params.snr_weight", list(weight), weight[0] <= weight[1], "[low, high] with low <= high"
+
+
+def _rates(schedule: str | None, lightning: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    if schedule is None:
+        return
+    yield "model.lr_schedule", schedule, is_schedule(schedule), FORMS
+    if ((lightning or {}).get("trainer") or {}).get("max_steps") == -1:
+        yield ("model.lr_schedule", schedule, not parse_schedule(schedule).needs_end,
+               "constant, or rates, for a run without an end; give lightning.trainer.max_steps")
 
 
 def _data(data: Any, model: Mapping[str, Any], stride: int) -> Iterator[tuple[str, Any, bool, str]]:

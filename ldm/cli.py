@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ldm import interrupt
 from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
+from ldm.placeholders import check_placeholder
 from ldm.schema import Range, accepted_parameters, show, strip
 from ldm.targets import get_obj_from_str, trust_targets
 
@@ -195,10 +196,23 @@ def word(text: str) -> str:
     return strip(text)
 
 
+def renaming(text: str) -> tuple[str, str]:
+    """(old, new) of OLD=NEW. Raises UserError for anything else, and for what cannot name a word."""
+    old, _, new = (part.strip() for part in text.partition("="))
+    if not old or not new:
+        raise UserError(f"--rename {text}: give OLD=NEW, such as \"*=<cat-toy>\"")
+    try:
+        check_placeholder(new)
+    except UserError as error:
+        raise UserError(f"--rename: {error}") from error
+    return old, new
+
+
 def gpu_numbers(text: str) -> str:
     """An argparse type: numbers of GPUs, such as 0 or 0,1."""
     numbers = [n for n in text.replace(" ", "").split(",") if n]
-    if text and not numbers or not all(re.fullmatch(r"\d{1,4}", n, re.ASCII) for n in numbers) or len(set(numbers)) < len(numbers):
+    wrong = [n for n in numbers if not re.fullmatch(r"\d{1,4}", n, re.ASCII)]
+    if wrong or text and not numbers or len(set(numbers)) < len(numbers):
         raise argparse.ArgumentTypeError(f"{text!r}: give GPU numbers such as 0 or 0,1, each once")
     return ",".join(numbers)
 
@@ -267,7 +281,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     content = OmegaConf.to_container(config)
     assert isinstance(content, dict)
     keys, open_prefixes = valid_keys(content)
-    keys.add("lightning.modelcheckpoint.params.every_n_train_steps")
+    keys |= {"lightning.modelcheckpoint.params.every_n_train_steps", "model.lr_schedule"}
     keys |= {f"lightning.trainer.{p}" for p in inspect.signature(Trainer.__init__).parameters if p != "self"}
     for override in readable(overrides):
         key, _, text = override.partition("=")

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,8 +14,11 @@ from torch import nn
 from ldm.errors import UserError
 from ldm.filetypes import shown
 from ldm.placeholders import MAX_PLACEHOLDER, STAR
-from ldm.provenance import Provenance, decode_provenance, encode_provenance
+from ldm.provenance import Provenance, decode_provenance, encode_provenance, only_name
 from ldm.serialization import FLOATS, read_metadata, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from ldm.modules.encoders.text_encoder import TextEncoder
 
 # What a file of words may hold. A prompt has 77 tokens, and the entries of token embeddings are below 10.
 MAX_WORDS, MAX_VECTORS, MAX_NUMBER = 4096, 1024, 65504.0
@@ -26,7 +29,7 @@ ADAPTER = ("post_BERT", "post_BERT_everywhere")  # what v1 adds to the published
 
 # Width of token embeddings -> the models that have it, the size of their vocabulary, and the token of * in it.
 WIDTHS = {
-    192: ("this project's embedded model", 2048, None),
+    192: ("this project's embedded model", 2423, 14),
     768: ("Stable Diffusion 1.x (CLIP ViT-L/14)", 49408, 265),
     1024: ("Stable Diffusion 2.x (OpenCLIP ViT-H/14)", 49408, 265),
     1280: ("the published 1.45 B latent diffusion model (BERT)", 30522, 1008),
@@ -46,6 +49,11 @@ class Words:
     adapter: dict[str, Any] = field(default_factory=dict)         # what goes with a word of v1
 
     @property
+    def widths(self) -> set[int]:
+        """How wide the vectors are: one number, in all but odd files."""
+        return {v.shape[1] for v in self.vectors.values()}
+
+    @property
     def own_names(self) -> list[str | None]:
         """The name of each word in the file; None where it has none."""
         return [name if self.named else None for name in self.vectors]
@@ -60,6 +68,16 @@ class Words:
         ids = {name: i for name, i in self.token_ids.items() if name not in names}  # a token belongs to its name
         return replace(self, vectors=under(self.vectors), provenance=under(self.provenance), token_ids=ids,
                        named=self.named or bool(names))
+
+    def with_tokens_of(self, encoder: TextEncoder) -> Words:
+        """The same with the tokens that a text encoder reads names as, if it is one that the words can be for; names of
+        several pieces are added tokens, which no text encoder has yet."""
+        table, tokenizer = encoder.token_embeddings, encoder.tknz_fn
+        if self.widths != {table.embedding_dim}:
+            return self
+        pieces = {name: tokenizer.ids(name) for name in self.vectors if name not in self.token_ids}
+        single = {name: ids[0] for name, ids in pieces.items() if len(ids) == 1 and ids[0] != tokenizer.unknown_id}
+        return replace(self, token_ids=self.token_ids | single)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -107,16 +125,21 @@ def refuse_others(path: str | Path, content: Mapping[Any, Any]) -> None:
     if {"clip_l", "clip_g"} <= keys or {"text_encoders_0", "text_encoders_1"} <= keys:
         three = " 3" if keys & {"t5", "t5xxl"} else " XL"
         what = (f"a word for Stable Diffusion{three}: vectors for several text encoders at once (768 wide for CLIP "
-                "ViT-L, 1280 for OpenCLIP ViT-bigG), none of which is this model's; learn the word again here")
+                "ViT-L, 1280 for OpenCLIP ViT-bigG), and this model has one; learn the word again here")
     elif {"clip_l"} < keys and keys & {"t5", "t5xxl"}:
-        what = ("a word for FLUX: vectors for several text encoders at once (CLIP ViT-L and T5), none of which is this "
-                "model's; learn the word again here")
+        what = ("a word for FLUX: vectors for several text encoders at once (CLIP ViT-L and T5), and this model has "
+                "one; learn the word again here")
     elif any(k.endswith((".lora_up.weight", ".lora_down.weight", ".lora_A.weight", ".lora_B.weight")) for k in keys):
         what = "a LoRA, which changes a model's weights, not a word"
     elif any(type(k) is int and type(v) is tuple for k, v in content.items()):
         what = "a hypernetwork of AUTOMATIC1111, which changes a model's attention, not a word"
     if what:
         raise UserError(f"{path}: {what}")
+
+
+def describe_width(width: int) -> str:
+    """A width in words, with the model that has it where one is known."""
+    return f"{width} wide, for {WIDTHS[width][0]}" if width in WIDTHS else f"{width} wide"
 
 
 def misfit(path: str | Path, name: str, width: int, expected: int) -> UserError:
@@ -126,11 +149,16 @@ def misfit(path: str | Path, name: str, width: int, expected: int) -> UserError:
                      f"{known}")
 
 
+def is_name(name: Any) -> bool:
+    """Whether something can be a word's name in a file: text that is neither empty nor long, in one line."""
+    return (isinstance(name, str) and bool(name.strip()) and len(name) <= MAX_PLACEHOLDER
+            and not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in name))
+
+
 def _vectors(path: str | Path, placeholder: Any, vectors: Any) -> torch.Tensor:
     """Vectors as a file has them, [dim] or [n, dim] -> float32 [n, dim]. Raises UserError for what is no word: other
     names than text, other tensors than 1 to MAX_VECTORS vectors of finite real numbers."""
-    if (not isinstance(placeholder, str) or not placeholder.strip() or len(placeholder) > MAX_PLACEHOLDER
-            or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in placeholder)):
+    if not is_name(placeholder):
         raise UserError(f"{path}: one of its placeholders is empty, too long or no text; a placeholder is a single "
                         "sign such as *")
     what = f"{path}: the embedding of {shown(repr(placeholder))}"
@@ -160,12 +188,9 @@ def _token_ids(entries: Any, names: Iterable[str]) -> dict[str, int]:
 def _read_provenance(words: Words, content: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
     """Take what a file says of its words' making, and the name of a word that has none but there."""
     text = content.get(PROVENANCE, metadata.get(PROVENANCE))
+    if not words.named and is_name(name := only_name(text)):
+        words.named, words.vectors = True, {str(name): v for v in words.vectors.values()}
     shapes = {name: vectors.shape for name, vectors in words.vectors.items()}
-    if not words.named:
-        (vectors,) = words.vectors.values()
-        name = metadata.get(NAME, "")
-        if name.strip() and len(name) <= MAX_PLACEHOLDER and name.isprintable():
-            words.named, words.vectors, shapes = True, {name: vectors}, {name: vectors.shape}
     words.provenance = decode_provenance(text, shapes)
     if words.format == A1111 and not words.provenance:
         step, model = content.get("step"), content.get("sd_checkpoint_name")
@@ -176,9 +201,6 @@ def _read_provenance(words: Words, content: Mapping[str, Any], metadata: Mapping
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
-
-NAME = "name"  # of a word, in the metadata of a format that has no place for it
-
 
 def format_for(path: str | Path, format: str | None = None) -> str:
     """The format to write a file in: the one given, else the one that goes with its suffix. Raises UserError where the
@@ -236,9 +258,9 @@ def _a1111(path: str | Path, words: Words) -> tuple[dict[str, Any], dict[str, st
 
 
 def _kohya(path: str | Path, words: Words) -> tuple[dict[str, Any], dict[str, str]]:
-    """{emb_params: [n, dim]}; the word is called as its file is, its own name is among the metadata."""
+    """{emb_params: [n, dim]}: a word without a name, called as its file is. Its own name is in the provenance."""
     ((name, vectors),) = words.vectors.items()
-    return {"emb_params": vectors}, _metadata(words) | ({} if name == STAR else {NAME: name})
+    return {"emb_params": vectors}, _metadata(replace(words, provenance={name: Provenance()} | words.provenance))
 
 
 # How programs write words: (path, words) -> (content, metadata of a safetensors file).
@@ -247,8 +269,8 @@ FORMATS: dict[str, Callable[[str | Path, Words], tuple[dict[str, Any], dict[str,
 
 
 def _metadata(words: Words) -> dict[str, str]:
-    """What other programs expect among the metadata of a safetensors file, and the provenance."""
-    return {"format": "pt"} | ({PROVENANCE: encode_provenance(words.provenance)} if words.provenance else {})
+    """The metadata of a safetensors file. One entry, since safetensors writes several in any order."""
+    return {PROVENANCE: encode_provenance(words.provenance)} if words.provenance else {}
 
 
 def parameter_dict(vectors: Mapping[str, torch.Tensor]) -> nn.ParameterDict:

@@ -115,7 +115,11 @@ def output_folder(folder: str | Path) -> Iterator[Path]:
 
 def file_identity(path: str | Path) -> str:
     """16 hexadecimal digits that tell a file from another one at little cost: of its size, and its first, middle and
-    last MB. The last one of a checkpoint holds checksums of all its parts."""
+    last MB. The last one of a checkpoint holds checksums of all its parts. Of a folder: of all files in it, by name."""
+    if os.path.isdir(path):
+        files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+        listed = "".join(f"{file.relative_to(path).as_posix()} {file_identity(file)}\n" for file in files)
+        return hashlib.sha256(listed.encode()).hexdigest()[:16]
     part = 2**20
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -149,6 +153,14 @@ def sweep(folder: str | Path) -> None:
     for path in Path(folder).rglob(".*"):
         if TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def check_new(path: str | Path, flag: str, overwrite: bool = False) -> None:
+    """Raises UserError for a file that is there already, unless it may be overwritten, and for a folder."""
+    if os.path.isdir(path):
+        raise UserError(f"{flag} {path}: a folder; name a file in it")
+    if not overwrite and os.path.lexists(path):
+        raise UserError(f"{flag} {path}: is there already; give another name, or replace it with --overwrite")
 
 
 def check_writable(folder: str | Path, flag: str) -> None:

@@ -60,10 +60,11 @@ def tensor_format(path: str | Path) -> str:
         raise UserError(f"{path}: an empty file, not a checkpoint; fetch it again")
     if head.startswith(b"PK\x03\x04"):
         return "zip"
-    if head.startswith(PICKLES):
-        return "pickle"
+    # before pickles: the length of a header may begin as they do
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32:
         return "safetensors"
+    if head.startswith(PICKLES):
+        return "pickle"
     for offset, signature, what in SIGNATURES:
         if head.startswith(signature, offset):
             raise UserError(f"{path}: {what}")

@@ -10,6 +10,7 @@ import torch
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.provenance import kept_start
+from ldm.schedules import Schedule
 
 PREFIX = "model."  # of the model's names in Lightning's module; files have the names without it
 
@@ -24,9 +25,9 @@ class TextualInversion(pl.LightningModule):
     Checkpoints hold what is learned and nothing else: frozen weights have their own file.
     """
 
-    def __init__(self, model: LatentDiffusion) -> None:
+    def __init__(self, model: LatentDiffusion, schedule: Schedule | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.schedule = model, schedule or Schedule()
         self.strict_loading = False
         self.last_good: tuple[int, list[torch.Tensor]] | None = None  # a step, and what was learned by then
 
@@ -91,8 +92,23 @@ class TextualInversion(pl.LightningModule):
     test_step = validation_step
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The model's own."""
-        return self.model.configure_optimizers()
+        """The model's own. Where the rate varies, each group remembers what it is multiplied by."""
+        optimizer = self.model.configure_optimizers()
+        if self.schedule.varies:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """A step at the rate that the schedule has for it."""
+        if self.schedule.varies:
+            factor = self.schedule.factor(self.global_step, self.trainer.max_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            self.log("rate", optimizer.param_groups[0]["lr"])
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.model.preserve_embedding_norm:
+            self.model.keep_norms()
 
     def learned(self) -> dict[str, torch.Tensor]:
         """What a checkpoint keeps, under the model's own names."""

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Provenance:
     text_encoder: str | None = None    # `weights_identity` of the text encoder that it was learned through
     model: str | None = None           # name of the model's checkpoint, as the program that trained it wrote it
     init_word: str | None = None       # the word that learning started from
-    start: torch.Tensor | None = None  # float32 [n, dim]: the vectors that learning started from
+    start: torch.Tensor | None = field(default=None, compare=False)  # float32 [n, dim]: the vectors at the beginning
     step: int | None = None            # steps learned
     rate: float | None = None          # learning rate of the optimizer
     pictures: tuple[str, ...] = ()     # SHA-256 of the pixels of each picture learned from
@@ -54,7 +54,7 @@ def encode_provenance(provenance: Mapping[str, Provenance]) -> str:
         entries = {name: {f.name: _plain(getattr(p, f.name)) for f in fields(p)
                           if f.name not in leave_out and getattr(p, f.name) not in (None, ())}
                    for name, p in provenance.items()}
-        return json.dumps({name: entry for name, entry in entries.items() if entry}, sort_keys=True)
+        return json.dumps(entries, sort_keys=True)
 
     whole = text()
     return whole if len(whole) <= MAX_TEXT else text(leave_out=("start",))
@@ -68,14 +68,25 @@ def _plain(value: Any) -> Any:
 
 
 def decode_provenance(text: Any, shapes: Mapping[str, torch.Size]) -> dict[str, Provenance]:
-    """Undo `encode_provenance` for the words of such shapes [n, dim]. What is not as it should be is not known: a word
-    is none the worse for what a stranger wrote about it."""
+    """Undo `encode_provenance` for the words of such shapes [n, dim] of which something is known. What is not as it
+    should be is not known: a word is none the worse for what a stranger wrote about it."""
+    entries = _entries(text)
+    known = {name: _read(entries[name], shape) for name, shape in shapes.items() if isinstance(entries.get(name), dict)}
+    return {name: p for name, p in known.items() if p != Provenance() or p.start is not None}
+
+
+def only_name(text: Any) -> str | None:
+    """The name of the word that a provenance is of, if it is one word's."""
+    names = list(_entries(text))
+    return names[0] if len(names) == 1 else None
+
+
+def _entries(text: Any) -> dict[str, Any]:
     try:
         entries = json.loads(text) if isinstance(text, str) and len(text) <= MAX_TEXT else {}
-        entries = entries if isinstance(entries, dict) else {}
     except (ValueError, RecursionError):
         return {}
-    return {name: _read(entries[name], shape) for name, shape in shapes.items() if isinstance(entries.get(name), dict)}
+    return entries if isinstance(entries, dict) else {}
 
 
 def _read(entry: dict[str, Any], shape: torch.Size) -> Provenance:

@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from ldm.errors import UserError
 from ldm.util import ROOT
 
-LOCATIONS = ("actual_resume", "embedding_manager_ckpt", "data_root", "tokenizer", "multilingual", "aligner")
+LOCATIONS = ("actual_resume", "embedding_manager_ckpt", "data_root", "tokenizer", "version", "multilingual", "aligner",
+             "judge")
 
 
 @dataclass

@@ -43,10 +43,14 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         if int.from_bytes(file.read(8), "little") > MAX_DIRECTORY:
             raise ValueError("its header is too long")
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    _check_header(path)
     return safetensors.torch.load_file(path)
 
 
@@ -55,12 +59,17 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a file that `read_tensors` reads: what its header has under `__metadata__` if it is safetensors,
-    else nothing."""
+    """The metadata of a file: what its header has under `__metadata__` if it is safetensors, else nothing. Raises
+    UserError for a file that is damaged or something else."""
+    path = Path(path)
     if tensor_format(path) != "safetensors":
         return {}
-    with safetensors.safe_open(path, "pt") as file:
-        return dict(file.metadata() or {})
+    try:
+        _check_header(path)
+        with safetensors.safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (ValueError, OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not a checkpoint, or cut short ({shown(error, 160)})") from error
 
 
 def write_tensors(path: str | Path, content: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:

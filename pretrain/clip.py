@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import CLIPModel, PreTrainedTokenizerBase
 
-    from evaluation.clip_eval import CLIPEvaluator
+    from ldm.judge import CLIPEvaluator
 
 TOKENIZER = ROOT / "models/ldm/emoji/tokenizer"
 SIDE = 64
@@ -120,7 +120,7 @@ def finish(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, out: Path, devi
     import torch
     from transformers import CLIPImageProcessor
 
-    from evaluation.clip_eval import CLIPEvaluator
+    from ldm.judge import CLIPEvaluator
     from ldm.serialization import write_tensors
 
     model.load_state_dict({name: rounded(weight) for name, weight in model.state_dict().items()})

@@ -6,13 +6,16 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import json
+import re
 import string
 from pathlib import Path
 
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural
 from ldm.files import write_bytes
-from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, all_concepts, cldr_names
+from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, all_concepts, cldr_names, seen
+
+BEHIND = re.compile(r" (?:with|of|on|in|for|from|at|behind|and) ")  # ends the noun in a name and what stands before it
 
 
 def corpus() -> list[str]:
@@ -26,10 +29,18 @@ def corpus() -> list[str]:
             *names, *cldr_names("en").values(), *templates]
 
 
+def nouns() -> list[str]:
+    """The words that a model trained on captions knows as things: the nouns of the names it sees, and their kinds. A
+    word may start from one of them (ldm/initial_word.py)."""
+    names = [name for c in seen() for name in (c.name, c.kind)]
+    return sorted({noun for name in names if (noun := BEHIND.split(name.lower())[0].split()[-1]).isalpha()})
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Write the vocabulary."""
+    """Write the vocabulary, and the list of nouns in it."""
     flags = CommandParser(description="Build the emoji model's word-piece vocabulary.")
-    flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt and tokenizer_config.json")
+    flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt, nouns.txt and "
+                       "tokenizer_config.json")
     out = flags.parse_args(arguments).out
     from transformers import BertTokenizer
 
@@ -47,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     signs += sorted({w for w in words if len(w) == 1} - set(signs))
     vocabulary = special + signs + letters + PER_IMAGE_TOKENS + sorted(words - set(signs))
     write_bytes(out / "vocab.txt", ("\n".join(vocabulary) + "\n").encode())
+    write_bytes(out / "nouns.txt", ("\n".join(nouns()) + "\n").encode())
     write_bytes(out / "tokenizer_config.json", (json.dumps(
         {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512}) + "\n").encode())
     print(f"{len(vocabulary)} tokens in {out}; set cond_stage_config.params.vocab_size to that")

@@ -77,8 +77,8 @@ def v2_model():
 @pytest.fixture(scope="session")
 def judge():
     """The CLIP that measures the embedded model."""
-    from evaluation.clip_eval import CLIPEvaluator
     from evaluation.measures import JUDGE
+    from ldm.judge import CLIPEvaluator
     return CLIPEvaluator(str(JUDGE))
 
 

@@ -26,7 +26,7 @@ QUICK = ("data.params.batch_size=2", "data.params.train.params.repeats=4",
 
 def flags(logdir, **changes):
     values = {"base": "configs/emoji/finetune.yaml", "actual_resume": EMOJI, "data_root": DATA, "init_word": "bird",
-              "name": "test", "logdir": logdir} | changes
+              "name": "test", "logdir": logdir, "judge": "off"} | changes
     return [x for k, v in values.items() if v is not None for x in (f"--{k}", v)]
 
 
@@ -54,7 +54,10 @@ def test_the_command_of_the_readme(tmp_path):
     folder = only_run(tmp_path)
     assert folder.name.startswith("flamingo") and folder.name.endswith("_NAME")
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {
-        "embeddings.pt", "embeddings_gs-2.pt", "embeddings_gs-4.pt", "last.ckpt", "last-previous.ckpt"}
+        "embeddings.pt", "embeddings_gs-2.pt", "embeddings_gs-4.pt", "embeddings_best.pt", "last.ckpt",
+        "last-previous.ckpt"}
+    assert "2 saved steps, judged by models/clip/emoji" in result.stderr and (folder / "ranking.png").is_file()
+    assert "the word * moved" in result.stderr
     assert sum(p.stat().st_size for p in (folder / "checkpoints").iterdir()) < 100_000, "kilobytes, not gigabytes"
     for step in (0, 3, 4):
         for name in ("inputs", "reconstruction", "samples", "samples_scaled"):
@@ -207,7 +210,8 @@ def test_help_says_what_every_flag_is_for():
     assert result.returncode == 0
     for flag in ("--base", "--train", "--name", "--postfix", "--logdir", "--project", "--resume", "--actual_resume",
                  "--data_root", "--init_word", "--placeholder_string", "--embedding_manager_ckpt", "--gpus", "--seed",
-                 "--scale_lr", "--datadir_in_name", "--no-test", "--debug"):
+                 "--seeds", "--lr_schedule", "--preview_prompt", "--scale_lr", "--datadir_in_name", "--no-test",
+                 "--debug"):
         assert flag in result.stdout
 
 

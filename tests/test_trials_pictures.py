@@ -84,10 +84,11 @@ def test_a_caption_without_the_word_is_refused_by_name(tmp_path, toys, caption, 
 
 
 def test_korean_captions(tmp_path, toys):
-    for i, caption in enumerate(("빨간 배경 위의 {}", "왼쪽을 보는 {}", "*의 사진")):
+    for i, caption in enumerate(("빨간 배경 위의 {}", "왼쪽을 보는 {}", "<cat-toy>의 사진")):
         (toys / f"{i}.txt").write_text(caption, encoding="utf-8")
     said = train(tmp_path / "logs", toys, "-t", "lightning.trainer.max_steps=1", "data.params.train.params.flip_p=0.5",
-                 main=lambda a: train_new_v2.main(a), base="configs/emoji/finetune-v2.yaml")
+                 main=lambda a: train_new_v2.main(a), base="configs/emoji/finetune-v2.yaml",
+                 placeholder_string="<cat-toy>")
     assert "captions beside the pictures" in said and "not mirrored, since the caption of 1.png says '왼쪽을'" in said
 
 

@@ -96,7 +96,7 @@ def test_which_sign_is_which_word_is_said(files, tmp_path):
     lines = result.err.splitlines()
     assert f"<cat-toy>: the word of {files['diffusers']}" in lines and f"*: the word of {files['star']}" in lines
     assert f"<my-toy>: the word of {files['nameless']}, which has no name for it" in lines
-    assert f"<pink>: the word of {files['run']}, which calls it *" in lines
+    assert f"<pink>: the word of {files['run']}, which calls it *, as {files['star']} does" in lines
     (file,) = (tmp_path / "out/samples").iterdir()
     made = picture_parameters(file).settings
     names = ("Embedding", "Embedding 2", "Embedding 3", "Embedding 4")
@@ -313,6 +313,16 @@ def test_the_start_is_the_files_vector_bit_for_bit(files):
         model.embedding_manager.load(file)
         (vectors,) = model.embedding_manager.embedding_parameters()
         assert torch.equal(vectors.detach(), next(iter(read_embeddings(file).values())))
+
+
+def test_captions_may_write_star_for_the_only_word(tmp_path):
+    for picture in (ROOT / "dataset/flamingo").glob("*.png"):
+        shutil.copy(picture, tmp_path)
+        (tmp_path / picture.with_suffix(".txt").name).write_text("a * on grass")
+    result = run_main(train_new.main, *flags(tmp_path / "runs", data_root=tmp_path, placeholder_string="<bird>"))
+    assert result.status == 0 and "nothing was learned: everything is in order" in result.err, result.err
+    assert_one_line_error(run_main(train_new.main, *flags(tmp_path / "runs", data_root=tmp_path),
+                                   f"{WORDS}.placeholder_strings=['<bird>','<grass>']"), "does not name the word")
 
 
 def test_a_file_of_several_words_asks_for_one(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ldm.data.pictures import is_regular
 from ldm.errors import UserError
+from ldm.placeholders import split_prompt
 from ldm.util import quoted
 
 SUFFIXES = (".txt", ".caption")
@@ -65,10 +66,8 @@ def read_captions(path: Path, words: Sequence[str]) -> tuple[str, ...]:
 
 
 def names(caption: str, word: str) -> bool:
-    """Whether a word stands in a caption, not as a part of a longer one. Hangul may follow it: particles do."""
-    before = r"(?<!\w)" if word[0].isalnum() else ""
-    after = r"(?![^\W가-힣])" if word[-1].isalnum() else ""
-    return re.search(before + re.escape(word) + after, caption, re.IGNORECASE) is not None
+    """Whether a word stands in a caption, not as a part of a longer one."""
+    return any(part.placeholder for part in split_prompt(caption, [word], ignore_case=True))
 
 
 def side_in(sentence: str) -> str | None:

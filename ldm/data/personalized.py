@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from ldm.data.captions import SUFFIXES, beside, read_captions, side_in
+from ldm.data.captions import SUFFIXES, beside, names, read_captions, side_in
 from ldm.data.framing import Fit, Picture, make_picture
 from ldm.data.masks import Mask, find_masks, open_masked
 from ldm.data.pictures import list_images, say_once
 from ldm.data.summary import describe_set, note_unused
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import PER_IMAGE_TOKENS, EmbeddingManager
+from ldm.placeholders import STAR
 from ldm.schema import Count, Natural, Share, Trimmed, Width
 from ldm.util import quoted
 
@@ -62,6 +63,7 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         flip_p: Share = 0.5,                  # chance of mirroring; none where a sentence says left or right
         set: str = "train",                   # "train" or "val": the same pictures, other draws
         placeholder_token: Trimmed = "*",
+        placeholder_tokens: list[Trimmed] | None = None,  # of a run that learns several words; captions say which
         per_image_tokens: bool = False,       # sometimes name the single picture too
         center_crop: bool = False,            # `fit` where there is none: crop, otherwise squeeze, as published
         mixing_prob: Share = 0.25,            # how often the single picture is named
@@ -72,7 +74,6 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         fit: Fit | None = None,               # what becomes of a picture that is no square, given a size
         captions: bool = True,                # take the lines of a.txt, beside a.png, as its prompts
         mask: Mask | None = None,             # what tells the thing; None: files where there are any
-        placeholder_tokens: list[Trimmed] | None = None,  # all words that captions may name; default: the one
     ):
         super().__init__()
         if interpolation not in INTERPOLATIONS:
@@ -104,11 +105,16 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         if per_image_tokens and self.num_images > len(PER_IMAGE_TOKENS):
             raise UserError(f"per_image_tokens names at most {len(PER_IMAGE_TOKENS)} pictures; {data_root} has "
                             f"{self.num_images}")
-        words = [placeholder_token, *(placeholder_tokens or [])]
         files = beside(self.image_paths, left_out, SUFFIXES) if captions else {}
-        self.captions = {path: read_captions(file, words) for path, file in files.items()}
+        words = placeholder_tokens or [placeholder_token]
+        written = [*words, STAR] if len(words) == 1 else words  # the only word is * too
+        self.captions = {path: read_captions(file, written) for path, file in files.items()}
         self.sided = next((f"{where} says {side!r}" for where, sentence in self.sentences()
                            if (side := side_in(sentence))), None)
+        for word in words:
+            if word != placeholder_token and not any(names(sentence, word) for _, sentence in self.sentences()):
+                say_once(f"warning: no caption in {data_root} names {word}, which will not be learned; write it into "
+                         "text files beside its pictures")
         self.flip_p = 0.0 if self.sided else flip_p
         left_out = note_unused(left_out, [*files.values(), *masks.values()])
         self.summary = "\n".join(describe_set(self, data_root, left_out, mirrored=flip_p > 0))

@@ -152,12 +152,23 @@ class EmbeddingManager(nn.Module):
             if table.is_meta:  # the weights are still to come, and then this is called again
                 vectors = table.new_empty(self.max_vectors_per_token, self.dim)
             elif i < len(self.initializer_words):
-                ids = torch.tensor(self.init_word_ids(self.initializer_words[i]), device=table.device)
-                vectors = initial_vectors(table[ids], self.max_vectors_per_token)
-                self.initial_embeddings[placeholder] = vectors.clone()
+                vectors = self.initial_embeddings[placeholder] = self._vectors_of(self.initializer_words[i])
             else:  # no better start is known
                 vectors = torch.randn(self.max_vectors_per_token, self.dim, device=table.device) * table.std()
             self._set(placeholder, vectors)
+
+    def _vectors_of(self, word: str) -> torch.Tensor:
+        table = self.embedder.token_embeddings.weight.detach()
+        ids = torch.tensor(self.init_word_ids(word), device=table.device)
+        return initial_vectors(table[ids], self.max_vectors_per_token)
+
+    def start_from(self, word: str) -> None:
+        """Let the first placeholder start from another init word, and leave the others where they are. Raises UserError
+        as `init_word_ids` does."""
+        placeholder = self.placeholder_strings[0]
+        vectors = self.initial_embeddings[placeholder] = self._vectors_of(word)
+        self.initializer_words = [word, *self.initializer_words[1:]]
+        self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32).clone())
 
     def init_word_ids(self, word: str) -> list[int]:
         """Token ids of an init word. Raises UserError for an empty word or one the tokenizer cannot read."""
@@ -183,7 +194,7 @@ class EmbeddingManager(nn.Module):
                 raise UserError(f"placeholders {other!r} and {placeholder!r} are one to the text encoder; take another "
                                 "name for one of them")
         self.string_to_token_dict[placeholder] = token
-        self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32))
+        self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32).clone())
 
     def active_vectors(self, placeholder: str) -> torch.Tensor:
         """The vectors [n, dim] of a placeholder that are in use at this point of training."""

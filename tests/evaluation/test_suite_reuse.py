@@ -58,6 +58,15 @@ def test_every_other_request_learns_anew_and_keeps_the_old(learn, tmp_path):
     assert all(f.is_file() for f in files) and {f.parts[-3][20:] for f in files} == {"flamingo"}
 
 
+def test_the_best_step_is_of_the_run_that_stops_by_itself(monkeypatch, tmp_path):
+    asked = []
+    made = Suite.__new__(Suite)
+    monkeypatch.setattr(made, "learn", lambda folder, *more: asked.append(more) or tmp_path / "embeddings.pt")
+    files = [made.learn_by_itself(tmp_path, name).name for name in suite.BY_ITSELF]
+    assert files == ["embeddings.pt", "embeddings.pt", "embeddings_best.pt"]
+    assert asked[1] == asked[2] and asked[2][1] == "auto_stop" and asked[0][0] == ("--init_word", "auto")
+
+
 def test_words_without_a_note_of_what_made_them_are_learned_anew(learn, tmp_path):
     first = learn()
     (first.parents[1] / "learned").write_text("")

@@ -8,7 +8,7 @@ import torch
 import load
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import snr_weights
-from tests.conftest import ROOT, close
+from tests.conftest import EMOJI, ROOT, close
 
 
 @pytest.mark.parametrize("config", [
@@ -153,3 +153,46 @@ def test_loss_weights_bound_the_error_of_the_picture(small_model):
     cond = small_model.get_learned_conditioning(["a *"])
     loss, parts = small_model.p_losses(x, cond, t, noise)
     assert torch.allclose(loss, weights[10] * parts["val/loss_simple"]) and weights[10] < 0.5
+
+
+def with_gamma(parameterization, **params):
+    """The embedded model's config, what its network predicts changed, with weights of the loss."""
+    config = load.load_config(EMOJI.parent / "config.yaml")
+    config.model.params.update({"parameterization": parameterization, **params})
+    return load.load_model_from_config(config, EMOJI)
+
+
+@pytest.mark.parametrize("parameterization", ["eps", "v"])
+def test_min_snr_is_the_papers_weight_of_what_the_network_predicts(parameterization):
+    """min(SNR, 5) / SNR of the noise's error, min(SNR, 5) / (SNR + 1) of the velocity's (Hang et al., section 3.4)."""
+    model = with_gamma(parameterization, min_snr_gamma=5)
+    x, noise, t = torch.randn(6, 4, 16, 16), torch.randn(6, 4, 16, 16), torch.tensor([0, 20, 90, 300, 700, 999])
+    cond = model.get_learned_conditioning(["a *"] * 6)
+    alpha, sigma = (getattr(model, n)[t].reshape(-1, 1, 1, 1) for n in
+                    ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"))
+    snr = (alpha / sigma).square().flatten()
+    with torch.no_grad():
+        predicted = model.model(model.q_sample(x, t, noise), t, cond)
+        target = noise if parameterization == "eps" else alpha * noise - sigma * x
+        error = (predicted - target).square().mean(dim=(1, 2, 3))
+        expected = (snr.clamp(max=5) / (snr if parameterization == "eps" else snr + 1) * error).mean()
+        assert torch.allclose(model.p_losses(x, cond, t, noise)[0], expected, rtol=1e-3)
+
+
+def test_min_snr_goes_before_the_models_own_weights():
+    weights = with_gamma("v", min_snr_gamma=5).simple_weights
+    assert torch.equal(weights, with_gamma("v", snr_weight=[0.0, 5.0]).simple_weights)
+    assert not torch.equal(weights, with_gamma("v").simple_weights)
+
+
+def test_norms_are_kept_and_directions_too(emoji_model):
+    vectors = emoji_model.embedding_manager.string_to_param_dict["*"]
+    before = vectors.detach().clone()
+    with torch.no_grad():
+        vectors.copy_(torch.randn_like(vectors) * 9)
+    direction = torch.nn.functional.normalize(vectors.detach().clone(), dim=1)
+    emoji_model.keep_norms()
+    usual = emoji_model.cond_stage_model.transformer.token_emb.weight.norm(dim=1).median()
+    assert torch.allclose(vectors.norm(dim=1), usual) and torch.allclose(vectors / usual, direction, atol=1e-6)
+    with torch.no_grad():
+        vectors.copy_(before)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ldm.errors import UserError
 from ldm.filetypes import HEAD, check_regular, shown, tensor_format
+from ldm.serialization import read_tensors, write_tensors
 
 
 def picture(kind: str) -> bytes:
@@ -107,3 +108,10 @@ def test_what_is_shown_of_a_stranger_cannot_move_the_cursor():
     assert shown("빨간 apple") == "빨간 apple" and shown(3) == "3"
     assert shown("a\x1b[2J\n\rb") == r"a\x1b[2J\n\rb"
     assert shown("x" * 80) == "x" * 80 and shown("x" * 81) == "x" * 80 + "..." and shown("abcd", 3) == "abc..."
+
+
+def test_safetensors_whose_length_begins_as_a_pickle_does_are_safetensors(tmp_path):
+    words = {"*": torch.rand(1, 192), "&": torch.rand(1, 192)}
+    write_tensors(tmp_path / "words.safetensors", words)
+    assert (tmp_path / "words.safetensors").read_bytes().startswith(b"\x80\0")
+    assert read_tensors(tmp_path / "words.safetensors").keys() == words.keys()

@@ -147,3 +147,15 @@ def test_words_that_cannot_be_read_are_named_but_not_names(embedder, capsys):
     assert "cannot read '🐈', '🐶' in" in capsys.readouterr().err
     embedder.warn_if_unreadable("a 🐈, and my 🐈's hat", ["🐈"])
     assert not capsys.readouterr().err
+
+
+def test_the_device_is_never_waited_for(embedder):
+    """Where vectors go in is known before tokens are on the device: nothing is read back from it. Of a meta device
+    nothing could be."""
+    remote = copy.deepcopy(embedder).to("meta")
+    manager = EmbeddingManager(embedder, ["<cat>", "*"], ["dog", "cat"], num_vectors_per_token=2)
+    manager._embedder, manager.string_to_param_dict = [remote], manager.string_to_param_dict.to("meta")
+    features = remote.encode(["a <cat> and a *, <cat>", "nothing"], manager)
+    assert features.is_meta and features.shape == (2, 77, 16)
+    features.sum().backward()
+    assert all(p.grad.shape == (2, 16) for p in manager.embedding_parameters())

@@ -134,6 +134,8 @@ def test_the_configs_there_are_pass_as_they_are(path):
     "lightning.trainer.gradient_clip_val=.nan", "model.params.timestep_range=[5,3]", "run.seed=-1",
     "model.params.timestep_range=[0,1001]", "model.params.timestep_range=[-1,3]", "model.params.scale_factor=0",
     "model.params.timesteps=0", "model.params.linear_start=0.5", "model.params.snr_weight=[2,1]",
+    "model.params.min_snr_gamma=0", "model.params.preserve_embedding_norm=2", f"{LOGGER}.preview_prompts=['']",
+    "model.lr_schedule=cosin", "model.lr_schedule=[]", "model.lr_schedule='0.1:2, 0.1:1'",
     "model.params.image_size=15", "model.params.channels=3", "model.params.loss_type=l3", "model=5", "model.params=5",
     "model.params.first_stage_key=jpg", "model.params.first_stage_config.params.ddconfig.z_channels=0",
     "model.params.unet_config=5", "model.params.unet_config.params.context_dim=191", "data=null", "data.params.train=5",
@@ -173,7 +175,7 @@ KEYS = sorted({"data.params.batch_size", "data.params.num_workers", "model.base_
                "model.params.timestep_range", "model.params.unet_config",
                "model.params.first_stage_config.params.ddconfig",
                "model.params.unet_config.params.channel_mult", "lightning.callbacks", "run.seed",
-               "model.params.snr_weight",
+               "model.params.snr_weight", "model.lr_schedule", f"{LOGGER}.preview_prompts",
                "model.params.unet_config.target", "lightning.callbacks.image_logger.target",
                "data.params.train.target"})
 
@@ -267,7 +269,7 @@ def test_a_config_in_which_a_word_is_text_keeps_its_letters_together(monkeypatch
         "model: {params: {personalization_config: {params: {initializer_words: dog, placeholder_strings: '&'}}}}")
     seen = []
 
-    def stop(config, run):
+    def stop(config, run, *more):
         seen.append(config)
         raise UserError("enough")
     monkeypatch.setattr(train_new, "build_model", stop)

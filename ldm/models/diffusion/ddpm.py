@@ -50,7 +50,9 @@ def extract(values: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 def snr_weights(alphas_cumprod: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Weights [T] of the noise loss: the squared error of x_0, times the signal-to-noise ratio clamped to [low, high].
 
-    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4). The floor gives weight to the noisiest steps, the
+    The cap is Min-SNR (Hang et al., arXiv 2303.09556, section 3.4), whatever the network predicts: the error of a
+    velocity, which is weighted there with min(SNR, gamma) / (SNR + 1), is that of the noise times (SNR + 1) / SNR. The
+    floor gives weight to the noisiest steps, the
     ones where only the prompt can tell what the picture shows; without it a model learns to heed prompts far more
     slowly.
     """
@@ -109,6 +111,7 @@ class DDPM(nn.Module):
         original_elbo_weight: Weight = 0.0,      # weight of the variational bound's terms, eq. 12
         logvar_init: LogVariance = 0.0,          # constant log-variance of the loss
         snr_weight: tuple[Weight, Weight] | None = None,  # (low, high) of the simple loss, see snr_weights
+        min_snr_gamma: Positive | None = None,   # gamma of Min-SNR: instead of snr_weight, (0, gamma)
         parameterization: Literal["eps", "v"] = "eps",  # what the network predicts: the noise, or the velocity
         first_stage_key: str = "image",          # batch entry that holds pictures
         image_size: Width = 256,                 # of what is diffused (the latents)
@@ -128,7 +131,8 @@ class DDPM(nn.Module):
         self.model_ema = LitEma(self.model) if use_ema else None
         self.register_schedule(make_beta_schedule(beta_schedule, timesteps, linear_start, linear_end, cosine_s))
         self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
-        weights = snr_weights(self.alphas_cumprod, *snr_weight) if snr_weight else torch.ones_like(self.alphas_cumprod)
+        limits = (0.0, min_snr_gamma) if min_snr_gamma else snr_weight
+        weights = snr_weights(self.alphas_cumprod, *limits) if limits else torch.ones_like(self.alphas_cumprod)
         self.register_buffer("simple_weights", weights, persistent=False)
 
     @property
@@ -231,12 +235,13 @@ class LatentDiffusion(DDPM):
         timestep_range: tuple[Natural, Count] | None = None,  # (first, end) of the timesteps trained on; None: all
         max_vector_norm: Weight = 300.0,         # times the longest token embedding: a longer vector of a learned word
                                                  # ends training, which has lost it; 0: any length
+        preserve_embedding_norm: bool = False,   # keep vectors as long as a token embedding, see keep_norms
         **kwargs: Any,                           # see DDPM
     ):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
-        self.max_vector_norm = max_vector_norm
+        self.max_vector_norm, self.preserve_embedding_norm = max_vector_norm, preserve_embedding_norm
         first, end = timestep_range or (0, self.num_timesteps)
         self.timestep_range = first, end
         self.first_stage_model = instantiate_from_config(first_stage_config)
@@ -339,6 +344,14 @@ class LatentDiffusion(DDPM):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is learned, at `learning_rate`."""
         return torch.optim.AdamW(self.trainable_parameters(), lr=self.learning_rate)
+
+    @torch.no_grad()
+    def keep_norms(self) -> None:
+        """After a step, give each vector of the learned words the median length of the token embeddings, and leave it
+        its direction: what OneTrainer calls to preserve the embedding norm. Long vectors drown the rest of a prompt."""
+        length = self.cond_stage_model.token_embeddings.weight.norm(dim=1).median()
+        for vectors in self.embedding_manager.embedding_parameters():
+            vectors.copy_(nn.functional.normalize(vectors, dim=1) * length)
 
     # Looking ---------------------------------------------------------------------------------------------------------
 

@@ -1,24 +1,25 @@
-"""The text encoder of latent diffusion: BERT's word pieces and a transformer that turns prompts into features."""
+"""The text encoders that configs name. The one of latent diffusion: BERT's word pieces and a transformer that turns
+prompts into features."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import BertTokenizer
 
 from ldm.errors import UserError
-from ldm.modules.encoders.text_encoder import PromptTokenizer, TextEncoder
+from ldm.modules.encoders.clip import FrozenCLIPEmbedder
+from ldm.modules.encoders.text_encoder import Length, PromptTokenizer, TextEncoder, VocabularySize
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
 from ldm.pretrained import from_pretrained
-from ldm.schema import Depth, Range, Trimmed, Width
+from ldm.schema import Depth, Trimmed, Width
 
 if TYPE_CHECKING:
     from ldm.modules.x_transformer import Inject
 
-VocabularySize = Annotated[int, Range(1, 10**7)]
-Length = Annotated[int, Range(3, 10**5)]  # [CLS] and [SEP] are among them
+__all__ = ["BERTEmbedder", "BERTTokenizer", "FrozenCLIPEmbedder"]  # what configs name as in this file
 
 
 class BERTTokenizer(PromptTokenizer):

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from ldm.modules.encoders.weights import token_weights, weigh
 from ldm.placeholders import split_prompt
 from ldm.prompts import Prompt
+from ldm.schema import Range
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ldm.modules.x_transformer import Inject
 
 Placeholders = Mapping[str, torch.Tensor | int]  # of learned words: placeholder -> token id
+VocabularySize = Annotated[int, Range(1, 10**7)]
+Length = Annotated[int, Range(3, 10**5)]  # the tokens that begin and end a prompt are among them
 
 
 class Tokens(NamedTuple):
@@ -37,6 +40,8 @@ class PromptTokenizer:
     `ldm.placeholders` finds it. What is a single piece of the vocabulary needs no such help.
     """
 
+    separates_signs = True  # whether the vocabulary has a sign such as * as a piece of its own wherever it stands
+
     def __init__(self, tokenizer: Any, max_length: int, start_id: int, end_id: int, pad_id: int):
         self.tokenizer, self.max_length = tokenizer, max_length  # a fast tokenizer of `transformers`
         self.start_id, self.end_id, self.pad_id = start_id, end_id, pad_id
@@ -52,7 +57,7 @@ class PromptTokenizer:
     def read(self, texts: Sequence[str], placeholders: Placeholders | None = None) -> list[Tokens]:
         """The tokens of texts, which may be whole prompts or parts of them."""
         ids = {name: int(i) for name, i in (placeholders or {}).items()}
-        added = [name for name, i in ids.items() if i >= len(self)]
+        added = [name for name, i in ids.items() if i >= len(self) or not self.separates_signs]
         parts = [list(split_prompt(text, added, bool(added) and self.ignores_case)) for text in texts]
         plain = [part.text for row in parts for part in row if part.placeholder is None]
         encoded = self.tokenizer(plain, add_special_tokens=False, return_offsets_mapping=True,

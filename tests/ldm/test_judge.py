@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from evaluation.clip_eval import CLIPEvaluator
 from ldm.errors import UserError
+from ldm.judge import CLIPEvaluator
 from tests.conftest import ROOT
 
 
