@@ -44,7 +44,8 @@ def colour_words(module: ModuleType) -> dict[str, str]:
 
 class Lexicon:
     """What a language calls things. A word of several things is the first one's in the language's own table, then that
-    of the thing whose CLDR name it is; a keyword counts where it is one thing's and like its name."""
+    of the thing whose CLDR name it is; a keyword counts where it is one thing's, and like its name without being a part
+    of it."""
 
     def __init__(self, language: str, concepts: Sequence[Concept] = (), strange: Sequence[Path] = ()) -> None:
         self.language, self.concepts = language, {c.name: c for c in concepts or all_concepts()}
@@ -73,8 +74,9 @@ class Lexicon:
         owners = Counter(k for c in self.concepts.values() for k in set(keywords.get(c.emoji, ())))
         for concept in self.concepts.values():
             for keyword in keywords.get(concept.emoji, ()):
-                alike = share_letters(keyword, names.get(concept.emoji, ""), SHARED.get(language, 4))
-                if owners[keyword] == 1 and alike and len(keyword) > 1:
+                name = names.get(concept.emoji, "")
+                alike = share_letters(keyword, name, SHARED.get(language, 4))
+                if owners[keyword] == 1 and alike and keyword.lower() not in name.lower() and len(keyword) > 1:
                     add(concept.name, keyword, 0.5)
         # things of daily life come more often than what only CLDR names
         self.weights = [1.0 if name in own else 0.25 if c.group.startswith("Smileys") else 0.5

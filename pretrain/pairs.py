@@ -73,11 +73,9 @@ def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterat
 
 
 def regular_pairs(rng: random.Random, lexicon: list[tuple[str, str]]) -> Iterator[Pair]:
-    """Pairs without end, of the templates' sentences, without those that are kept to measure with; some of the sources
-    are the English sentence."""
+    """Pairs without end, of the templates' sentences; some of the sources are the English sentence."""
     for sentence in random_sentences(rng, lexicon):
-        if not unseen(sentence.ko):
-            yield Pair(sentence.en if rng.random() < 0.2 else sentence.ko, sentence.en)
+        yield Pair(sentence.en if rng.random() < 0.2 else sentence.ko, sentence.en)
 
 
 def kind_pairs(rng: random.Random) -> Iterator[Pair]:
@@ -127,12 +125,15 @@ def main(arguments: list[str] | None = None) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("ko", "en", "gaps"))
-    for _ in range(opt.count):
+    rows: list[tuple[str, str, str]] = []
+    while opt.count > len(rows):
         draw = rng.random()
         source = (regular if draw < opt.regular else kinds if draw < opt.regular + 0.003
                   else natural[rng.choices(opt.languages, shares)[0]])
-        ko, en, left_out = next(source)
-        writer.writerow((ko, en, "|".join(left_out)))
+        pair = next(source)
+        if not unseen(pair.ko):
+            rows.append((pair.ko, pair.en, "|".join(pair.gaps)))
+    writer.writerows(rows)
     write_bytes(opt.out, text.getvalue().encode())
     print(f"{opt.out}: {opt.count} pairs")
 

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 FILE = "names.tsv"
 NEAR = 8  # letters between a word and what it is counted in
 SHORTEST, LONGEST = 4, 16  # letters of a name that may be misspelt
-OUTSIDE, BEGIN, INSIDE, BEGIN_ALIKE, INSIDE_ALIKE = range(5)  # token types: of a name, or of one misspelt
-TYPES = 5
+# Token types: outside of names; the first token of one and the others, of a thing, of a thing misspelt, of a colour, of
+# a colour misspelt.
+OUTSIDE = 0
+THING, THING_ALIKE, COLOUR, COLOUR_ALIKE = (1, 2), (3, 4), (5, 6), (7, 8)
+TYPES = 9
 
 
 class Name(NamedTuple):
@@ -46,6 +49,13 @@ class Match(NamedTuple):
     exact: bool
     english: tuple[str, ...]
     sure: bool = False  # it is hardly anything else
+
+    @property
+    def types(self) -> tuple[int, int]:
+        """The token types of its first token and of the others."""
+        if self.english[0] in COLOURS:
+            return COLOUR if self.exact else COLOUR_ALIKE
+        return THING if self.exact else THING_ALIKE
 
 
 # Letters that people confuse, and what stands for both: Korean ones that sound alike, and Latin ones.

@@ -131,8 +131,7 @@ class MultilingualEmbedder(nn.Module):
             kinds, found = [names.OUTSIDE] * len(row), dict[int, tuple[str, int]]()
             for match in table.find(text.replace(mask, " " * len(mask))):
                 inside = [i for i, a in enumerate(starts) if match.start <= a < match.end]
-                begin, rest = ((names.BEGIN, names.INSIDE) if match.exact else
-                               (names.BEGIN_ALIKE, names.INSIDE_ALIKE))
+                begin, rest = match.types
                 if inside:
                     sure[n, inside[0]] = match.sure and kinds[inside[0]] == names.OUTSIDE
                 for i in inside:

@@ -13,7 +13,7 @@ TABLE = Names([
     Name("고양이", "", "cat"), Name("고양이 얼굴", "", "cat face"), Name("배", "", "pear"), Name("배", "척", "ship"),
     Name("개", "", "dog"), Name("kitten", "", "cat"), Name("elephants", "", "elephant"), Name("pan", "", "cooking"),
     Name("pan", "", "bread"), Name("해바라기", "", "sunflower"), Name("🐱", "", "cat face"),
-    Name("펭귄", "", "penguin")])
+    Name("펭귄", "", "penguin"), Name("red", "", "red")])
 
 
 def found(text):
@@ -71,7 +71,7 @@ def test_a_name_is_copied_as_one_token(embedder, emoji_model):
 
 
 def test_token_types_say_where_names_are(embedder):
-    texts = ["고양이 팽귄"]
+    texts = ["고양이 팽귄 red"]
     types, rows, sure = embedder.find_names(texts, embedder.encode_texts(texts)[2])
-    assert set(types[0].tolist()) == {0, 1, 2, 3, 4} and sorted(rows[0].values()) == ["cat", "penguin"]
+    assert set(types[0].tolist()) == {0, 1, 2, 3, 4, 5, 6} and sorted(rows[0].values()) == ["cat", "penguin", "red"]
     assert sure.sum() == 1, "what may be misspelt is not sure"
