@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint floors faults clean
+.PHONY: demo test test-fast test-full lint floors faults clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,10 @@ test: .venv/installed
 
 test-fast: .venv/installed
 	$(PYTEST) -m "not slow"
+
+# Models at full size, with random weights: some minutes and 12 GB.
+test-full: .venv/installed
+	$(BIN)/python -m pytest -m full -s
 
 lint: .venv/installed floors
 	$(BIN)/ruff check .

@@ -42,6 +42,7 @@ __all__ = [
     "find_config", "get_obj_from_str", "instantiate_from_config", "load_config", "load_model", "load_model_config",
     "load_model_from_config", "load_weights", "load_words", "merge_configs", "meta_model", "model_config",
     "read_state_dict", "read_weights", "resolve_folder", "text_encoder", "trust_targets", "with_tokenizer",
+    "with_variant",
 ]
 
 PACKAGES.update({"improvement", "make_log_new", "setup"})
@@ -56,6 +57,8 @@ ALIASES.update({
 EMBEDDED_MODEL = ROOT / "models/ldm/emoji/model.ckpt"
 PUBLISHED_CONFIG = ROOT / "configs/latent-diffusion/txt2img-1p4B-eval_with_tokens.yaml"
 STABLE_DIFFUSION_CONFIG = ROOT / "configs/stable-diffusion/v1-inference.yaml"
+
+CLIP = "ldm.modules.encoders.modules.FrozenCLIPEmbedder"
 
 # What makes a variant of a base model's config.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -149,11 +152,21 @@ def _has_clip(path: str, *state: int) -> bool:
     return any(name.startswith("cond_stage_model.transformer.text_model.") for name in read_state_dict(path))
 
 
+def with_variant(config: DictConfig, variant: str | None) -> DictConfig:
+    """A config as a variant changes it. Raises UserError for v2 before a text encoder that is not latent diffusion's
+    own."""
+    text = OmegaConf.select(config, "model.params.cond_stage_config.target")
+    if variant == "v2" and ALIASES.get(text, text) == CLIP:
+        raise UserError("--variant v2 goes before latent diffusion's text encoder, and this model has Stable "
+                        "Diffusion's; leave it out, and write prompts in English")
+    return merge_configs(config, VARIANTS[variant] if variant else {})
+
+
 def model_config(ckpt_path: str | Path, config: str | Path | None = None, variant: str | None = None) -> DictConfig:
     """The config that `find_config` finds, as a variant changes it, its model checked. Raises UserError for a value
     that the model cannot have."""
     path = find_config(ckpt_path, config)
-    merged = merge_configs(load_model_config(path), VARIANTS[variant] if variant else {})
+    merged = with_variant(load_model_config(path), variant)
     try:
         return check_config(merged, ["model"])
     except UserError as error:

@@ -171,7 +171,7 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
 
     from ldm.data.pictures import grid, save_numbered, to_image
     from ldm.devices import own_gpu
-    from ldm.generate import latent_shape, sample_prompt
+    from ldm.generate import draw_only, latent_shape, sample_prompt
     from ldm.strength import set_strength
 
     opt.gpus = own_gpu() if opt.gpus is None else opt.gpus
@@ -186,6 +186,7 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
         print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
     shape = latent_shape(model, opt.H, opt.W)
     settings = picture_settings(opt, shape, model)
+    draw_only(model, opt.precision)
     for prompt, number, grid_number in tasks:
         pictures = []
         for i in range(opt.n_iter):

@@ -36,7 +36,7 @@ STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 
 def is_model_folder(path: str | Path) -> bool:
     """Whether a path leads to a folder of diffusers, by its index."""
-    return (Path(path) / MODEL_INDEX).is_file()
+    return os.path.isfile(os.path.join(path, MODEL_INDEX))  # False too for what no file can be named
 
 
 def read_json(path: Path) -> dict[str, Any]:

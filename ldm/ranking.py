@@ -105,7 +105,7 @@ class StepRanking(pl.Callback):
         started = time.monotonic()
         folder = run / "checkpoints"
         saved = saved_steps(folder)
-        training = training_pictures(dataset)
+        training = training_pictures(dataset, model.first_stage_key)
         manager, was_training = model.embedding_manager, model.training
         word = manager.placeholder_strings[0]
         self.judge.model.to(model.device)
@@ -149,10 +149,10 @@ def set_judge(config: DictConfig, judge: str) -> None:
                          force_add=True)
 
 
-def training_pictures(dataset: Any) -> list[Image.Image]:
+def training_pictures(dataset: Any, key: str = "image") -> list[Image.Image]:
     """What a data set shows in its first round, at most 16 pictures."""
     count = min(getattr(dataset, "num_images", 16), len(dataset), 16)
-    return [to_image(dataset[position]["image"].permute(2, 0, 1)) for position in range(count)]
+    return [to_image(dataset[position][key].permute(2, 0, 1)) for position in range(count)]
 
 
 def describe(ranked: Sequence[Ranked], best: Ranked) -> str:

@@ -24,6 +24,14 @@ EMOJI = ROOT / "models/ldm/emoji/model.ckpt"
 EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
 
 
+def pytest_collection_modifyitems(config, items):
+    """Tests at full size run where they are asked for, by -m full, and nowhere else."""
+    if "full" not in config.option.markexpr:
+        full = [item for item in items if item.get_closest_marker("full")]
+        items[:] = [item for item in items if item not in full]
+        config.hook.pytest_deselected(items=full)
+
+
 def pytest_sessionfinish(session, exitstatus):
     """Where everything is installed, as in CI (SKIPPED_IS_FAILED=1), a skipped test is a failed one."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -41,6 +41,7 @@ COMMANDS = {
     "pretrain.tokenizer": None,
     "benchmarks.faults.__main__": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
+    "benchmarks.stable_diffusion": None,
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }
 

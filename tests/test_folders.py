@@ -251,6 +251,11 @@ def test_look_inside(folder):
     assert result.status == 0 and "sculpture" in result.out
 
 
+def test_v2_is_not_for_stable_diffusion(folders, tmp_path):
+    result = run_main(txt2img.main, "--variant", "v2", "--ckpt_path", folders / "sd", "--outdir", tmp_path / "out")
+    assert_one_line_error(result, "--variant v2", "Stable Diffusion's")
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_words_travel_between_both(folders, tmp_path, suffix):
     """Of several vectors, under any name, in prompts with other words around it."""

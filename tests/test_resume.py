@@ -18,6 +18,7 @@ import train_new
 from ldm.embedding_files import read_embeddings
 from tests.conftest import EMOJI, ROOT, assert_one_line_error, run_main, run_script
 from tests.test_train_new import EXACT, flags, learned, only_run
+from training.flags import get_parser, split_overrides
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +140,14 @@ def test_relative_paths_lead_where_they_led(tmp_path, monkeypatch):
     (["-t", "eq.x=1"], True), (["--base", "a.yaml", "eq.x=1"], True), (["--data_root=x", "eq.x=1"], True),
     (["--skip_bad_images", "eq.x=1"], True), (["eq.x=1"], True), (["--name", "n", "eq.x=1"], True)])
 def test_what_follows_a_flag_with_a_value_is_the_value(arguments, is_override):
-    rest, overrides = train_new.split_overrides(train_new.get_parser(), arguments)
+    rest, overrides = split_overrides(get_parser(), arguments)
     assert (arguments[-1] in overrides) == is_override and (arguments[-1] in rest) != is_override
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(["--name", "--data_root", "-l", "-t", "--base", "a.b=1", "x", "c.d.e=[1]", "--seed"])))
 def test_every_argument_goes_one_way_in_its_order(arguments):
-    rest, overrides = train_new.split_overrides(train_new.get_parser(), arguments)
+    rest, overrides = split_overrides(get_parser(), arguments)
     assert sorted(rest + overrides) == sorted(arguments) and all("." in o for o in overrides)
     for part in (rest, overrides):
         left = iter(arguments)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 import train_new
+import training.learn
 from benchmarks.faults.pictures import bad_files, damaged, encoded, good_files, read_picture, reference
 from ldm.data import pictures
 from ldm.data.data_module import DataModuleFromConfig
@@ -189,7 +190,7 @@ def test_sizes_that_a_batch_or_the_network_cannot_take(tmp_path, sizes, batch, w
 
 def test_sizes_are_looked_at_before_the_model_is_loaded(tmp_path, monkeypatch):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
-    monkeypatch.setattr(train_new, "load_model_from_config", None)
+    monkeypatch.setattr(training.learn, "load_model_from_config", None)
     arguments = flags(tmp_path / "logs")
     arguments = [tmp_path if before == "--data_root" else a
                  for before, a in zip(["", *arguments], arguments, strict=False)]

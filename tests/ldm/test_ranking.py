@@ -13,7 +13,7 @@ from ldm.data.chart import curves
 from ldm.data.personalized import PersonalizedBase
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import EmbeddingManager
-from ldm.ranking import Ranked, StepRanking, best_of, saved_steps, spread, with_scores
+from ldm.ranking import EDITS, Ranked, StepRanking, best_of, saved_steps, set_judge, spread, with_scores
 from tests.conftest import EMBEDDING, EMOJI, ROOT, assert_one_line_error, run_main
 from tests.test_train_new import EXACT, flags
 
@@ -76,6 +76,19 @@ def test_what_cannot_rank_is_said_before_anything_is_learned(tmp_path, judge, ed
     result = run_main(train_new.main, *flags(tmp_path / "logs", judge=judge), "-t", *EXACT, *more)
     assert_one_line_error(result, *words)
     assert not (tmp_path / "logs").exists()
+
+
+def test_configs_with_a_judge_and_without():
+    config = load.load_config("configs/latent-diffusion/txt2img-1p4B-finetune.yaml")
+    set_judge(config, "off")
+    assert "ranking" not in config.lightning.callbacks
+    set_judge(config, "openai/clip-vit-base-patch32")
+    checked = load.check_config(config, ["lightning"]).lightning.callbacks.ranking
+    assert checked.params.judge == "openai/clip-vit-base-patch32" and not checked.params.disabled
+    assert load.instantiate_from_config(checked).edits == list(EDITS)
+    config = load.load_config("configs/emoji/finetune.yaml")
+    set_judge(config, "off")
+    assert config.lightning.callbacks.ranking.params.disabled and config.lightning.callbacks.ranking.params.edits
 
 
 def test_edits_have_a_place_for_the_word():

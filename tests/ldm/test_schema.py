@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import load
 import train_new
+import training.learn
 from ldm import schema
 from ldm.checks import check_config
 from ldm.cli import apply_overrides
@@ -231,7 +232,7 @@ def learn(monkeypatch, tmp_path, *arguments, **flags):
     """train_new.py with arguments; to load a model is an error."""
     def no_model(*args, **kwargs):
         raise AssertionError("loads a model")
-    monkeypatch.setattr(train_new, "load_model_from_config", no_model)
+    monkeypatch.setattr(training.learn, "load_model_from_config", no_model)
     values = {"base": "configs/emoji/finetune.yaml", "actual_resume": EMOJI, "data_root": "dataset/flamingo",
               "init_word": "bird", "logdir": tmp_path / "logs"} | flags
     result = run_main(train_new.main, *(x for k, v in values.items() for x in (f"--{k}", v)), "-t", *arguments)
@@ -272,7 +273,7 @@ def test_a_config_in_which_a_word_is_text_keeps_its_letters_together(monkeypatch
     def stop(config, run, *more):
         seen.append(config)
         raise UserError("enough")
-    monkeypatch.setattr(train_new, "build_model", stop)
+    monkeypatch.setattr(training.learn, "build_model", stop)
     result = run_main(train_new.main, "--base", "configs/emoji/finetune.yaml", tmp_path / "word.yaml",
     "--actual_resume",
                       EMOJI, "--data_root", "dataset/flamingo", "--logdir", tmp_path / "logs")

@@ -7,11 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import load
 import train_new
 from ldm.embedding_files import read_embeddings
 from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.provenance import note_provenance
-from ldm.stopping import AutoStop, describe_movement, settled
+from ldm.stopping import AutoStop, describe_movement, set_stop, settled
 from tests.conftest import run_main
 from tests.test_train_new import EXACT, flags, learned, only_run
 
@@ -52,6 +53,21 @@ def go(*arguments):
     result = run_main(train_new.main, *arguments)
     assert result.status == 0, result.err
     return result
+
+
+def test_a_config_without_stopping_gets_the_papers_numbers_and_one_with_it_keeps_its_own():
+    config = load.load_config("configs/latent-diffusion/txt2img-1p4B-finetune.yaml")
+    set_stop(config, "off")
+    assert "stopping" not in config.lightning.callbacks
+    set_stop(config, "auto")
+    assert load.check_config(config, ["lightning"]).lightning.callbacks.stopping.target == "ldm.stopping.AutoStop"
+    set_stop(config, "off")
+    assert config.lightning.callbacks.stopping.params.disabled is True
+    config = load.load_config("configs/emoji/finetune.yaml")
+    window = config.lightning.callbacks.stopping.params.window
+    set_stop(config, "auto")
+    params = config.lightning.callbacks.stopping.params
+    assert params.disabled is False and params.window == window
 
 
 @pytest.fixture(scope="module")

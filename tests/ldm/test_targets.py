@@ -147,7 +147,7 @@ def test_a_config_beside_a_strangers_checkpoint_runs_nothing(tmp_path, canary, p
 
 @pytest.mark.parametrize("place, target, base", [
     ("model", "torch.nn.Identity", "LatentDiffusion"), ("model.params.unet_config", "torch.nn.Identity", "UNetModel"),
-    ("model.params.cond_stage_config", "ldm.models.autoencoder.AutoencoderKL", "BERTEmbedder")])
+    ("model.params.cond_stage_config", "ldm.models.autoencoder.AutoencoderKL", "TextEncoder")])
 def test_a_class_must_be_of_the_kind_that_is_needed(place, target, base):
     config = load.load_config(EMOJI.parent / "config.yaml")
     OmegaConf.update(config, f"{place}.target", target)
@@ -274,7 +274,7 @@ def test_a_tokenizer_with_code_beside_it_is_read_without_it(tmp_path):
         settings | {"auto_map": {"AutoTokenizer": ["evil.Thing", "evil.Thing"]}}))
     (tmp_path / "evil.py").write_text(EVIL.format(canary=str(canary)))
     tokenizer = BERTTokenizer(str(tmp_path), 32)
-    assert tokenizer.pieces("red apple") == ["red", "apple"] and not canary.exists()
+    assert tokenizer.pieces(tokenizer.ids("red apple")) == ["red", "apple"] and not canary.exists()
 
 
 def test_a_pickle_beside_a_model_is_not_unpickled(tmp_path):
