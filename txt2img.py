@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from omegaconf import OmegaConf
 from PIL.PngImagePlugin import PngInfo
 
-from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_command, share
+from ldm.cli import CommandParser, count, guidance, picture_seed, pixels, run_command, share, strength, word
 from ldm.errors import UserError
 from ldm.files import file_identity, next_number, output_folder
 from ldm.parameters import CHUNK, write_parameters
@@ -43,7 +43,13 @@ def get_parser() -> CommandParser:
                        "input; empty lines and those that begin with # are left out")
     prompts.add_argument("--negative_prompt", metavar="TEXT", default="", help="what pictures shall not show, for all "
                          "prompts; learned words and weights may be in it")
-    add_model_flags(parser.add_argument_group("model and words"))
+    words = parser.add_argument_group("model and words")
+    add_model_flags(words)
+    words.add_argument("--strength", nargs="+", type=strength, metavar="SHARE", default=[], help="how much of "
+                       "the words there is in them, from 0, what learning started from, over 1, the word, to 2; one "
+                       "for all or one for each; less for a word that drowns the rest of the prompt; default: 1")
+    words.add_argument("--init_word", nargs="+", type=word, metavar="WORD", default=[], help="with --strength: what "
+                       "words started from whose files do not say it")
     pictures = parser.add_argument_group("pictures")
     add = pictures.add_argument
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
@@ -71,6 +77,10 @@ def check_options(opt: argparse.Namespace) -> None:
         raise UserError("--prompt: no prompt in it; give some text, or '' for an empty one")
     if opt.ddim_eta and (opt.plms or opt.dpm_solver):
         raise UserError("--ddim_eta goes with DDIM only; leave it out or leave --plms and --dpm_solver out")
+    if opt.strength and not opt.embedding_path:
+        raise UserError("--strength is that of the words of --embedding_path, and that is missing")
+    if opt.init_word and not opt.strength:
+        raise UserError("--init_word says what --strength starts from, and that is missing")
     check_files(opt.config, opt.ckpt_path, opt.embedding_path)
 
 
@@ -101,6 +111,9 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
         settings |= {name: path, f"{name} hash": digest(Path(path).read_bytes())}
     if opt.placeholder_string:
         settings["Placeholder strings"] = json.dumps(opt.placeholder_string, ensure_ascii=False)
+    if model.embedding_manager.strengths:
+        settings["Strength"] = " ".join(f"{s:g}" for s in opt.strength)
+        settings |= {"Initial words": json.dumps(opt.init_word, ensure_ascii=False)} if opt.init_word else {}
     if aligner := getattr(model.cond_stage_model, "aligner_file", None):
         settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
     return settings | {"Version": version()}
@@ -159,9 +172,12 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
     from ldm.data.pictures import grid, save_numbered, to_image
     from ldm.devices import own_gpu
     from ldm.generate import draw_only, latent_shape, sample_prompt
+    from ldm.strength import set_strength
 
     opt.gpus = own_gpu() if opt.gpus is None else opt.gpus
     model = load_model(opt)
+    if opt.strength:
+        set_strength(model.embedding_manager, opt.strength, opt.init_word)
     words = model.embedding_manager.placeholder_ids()
     *texts, negative = (parse_prompt(p, words).text for p in (*(task.prompt for task in tasks), opt.negative_prompt))
     model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)

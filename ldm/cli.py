@@ -186,6 +186,7 @@ weight = number(float, 0, 1e6)
 positive = number(float, 0, 1e6, above=True)
 rate = number(float, 0, 1000, above=True)
 guidance = number(float, -1000, 1000)
+strength = number(float, 0, 2)
 
 
 def word(text: str) -> str:

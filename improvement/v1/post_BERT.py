@@ -94,9 +94,12 @@ class PostBERTManager(EmbeddingManager):
         becomes two to three times as long as any word's, and drowns the rest of the prompt.
         """
         refined = self.post_bert(features)
+        if not self.everywhere:
+            refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
+        if self.strengths:
+            refined = torch.lerp(features, refined, self._strengths(layout).to(features)[..., None])
         if self.everywhere:
             return refined
-        refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
         return torch.where(self._adapted_positions(layout).to(features.device)[..., None], refined, features)
 
     def _adapted_positions(self, layout: Layout) -> torch.Tensor:
@@ -105,6 +108,12 @@ class PostBERTManager(EmbeddingManager):
             return layout.learned
         adapted = torch.tensor([word in self.adapted for word in layout.words for _ in self.active_vectors(word)])
         return layout.learned & adapted[layout.vector.clamp(min=0)]
+
+    def _strengths(self, layout: Layout) -> torch.Tensor:
+        """float [B, N]: how much counts of what the layers change: at a word its strength, elsewhere the greatest."""
+        each = {word: self.strengths.get(word, 1.0) for word in self.string_to_param_dict}
+        of_vectors = [each[word] for word in layout.words for _ in self.active_vectors(word)] or [1.0]
+        return torch.where(layout.learned, torch.tensor(of_vectors)[layout.vector.clamp(min=0)], max(each.values()))
 
     def companions(self) -> dict[str, Any]:
         """The weights of the layers, and whether they change all tokens: what `load_companions` takes."""

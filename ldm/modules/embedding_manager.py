@@ -113,6 +113,7 @@ class EmbeddingManager(nn.Module):
         self.string_to_param_dict: nn.ParameterDict = WordDict()
         self.initial_embeddings: dict[str, torch.Tensor] = {}
         self.provenance: dict[str, Provenance] = {}  # of words that were loaded or are being learned
+        self.strengths: dict[str, float] = {}  # of words taken at another strength than 1 (ldm.strength)
         self.reset_parameters()
 
     @property
@@ -323,6 +324,7 @@ class EmbeddingManager(nn.Module):
 
     def _take(self, embeddings: Mapping[str, torch.Tensor]) -> None:
         """Let these be the words: {placeholder: vectors [n, dim]}."""
+        self.strengths = {}
         self.string_to_token_dict, self.string_to_param_dict = {}, WordDict()
         self.initial_embeddings = {p: start for p, start in self.initial_embeddings.items()
                                    if p in embeddings and embeddings[p].shape == start.shape}

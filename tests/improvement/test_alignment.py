@@ -1,0 +1,71 @@
+"""v2: the weights of words go where the words went in translation."""
+
+import pytest
+import torch
+
+from improvement.v2.alignment import align, cross_attention, weighed_words
+from ldm.generate import sample_prompt
+from ldm.prompts import parse_prompt
+
+
+def weighted(model, prompt):
+    placeholders = model.embedding_manager.placeholder_ids()
+    read = parse_prompt(prompt, placeholders)
+    ids = model.cond_stage_model.tokenize(read.text, placeholders)[0].tolist()
+    found = model.cond_stage_model.token_weights(read, placeholders)
+    assert len(found) == len(ids)
+    pieces = zip(model.cond_stage_model.tknz_fn.pieces(ids, placeholders), found, strict=True)
+    return {piece: round(w, 3) for piece, w in pieces if w != 1 and piece not in ("a", "an")}
+
+
+@pytest.mark.parametrize("prompt, expected", [
+    ("파란 배경 위의 (빨간:1.3) 사과", {"red": 1.3}), ("(파란:2) 배경 위의 빨간 사과", {"blue": 2}),
+    ("파란 배경 위의 빨간 (사과:0.5)", {"apple": 0.5}), ("(*:1.5)와 노란 바나나", {"*": 1.5}),
+    ("(*:1.5)의 사진", {"*": 1.5}), ("*와 (노란 바나나:0.5)", {"yellow": 0.5, "banana": 0.5}),
+    ("a (red:1.4) apple on a (blue:0.3) background", {"red": 1.4, "blue": 0.3}),
+    ("(:2)", {}), ("(빨간:1) 사과", {}),
+])
+def test_weights_go_with_their_words(v2_model, prompt, expected):
+    assert weighted(v2_model, prompt) == expected
+
+
+def test_two_copies_of_a_word_have_their_own_weights(v2_model):
+    placeholders = v2_model.embedding_manager.placeholder_ids()
+    read = parse_prompt("(*:2)와 (*:0.5)", placeholders)
+    ids = v2_model.cond_stage_model.tokenize(read.text, placeholders)[0].tolist()
+    found = v2_model.cond_stage_model.token_weights(read, placeholders)
+    assert [w for i, w in zip(ids, found, strict=True) if i == int(placeholders["*"])] == [2, 0.5]
+
+
+def test_a_plain_prompt_stays_what_it_was(v2_model):
+    one, other = (sample_prompt(v2_model, p, [0], "dpm_solver", 2) for p in ("빨간 사과", "(빨간:1) 사과"))
+    assert torch.equal(one, other)
+    assert not torch.equal(sample_prompt(v2_model, "(빨간:2) 사과", [0], "dpm_solver", 2), one)
+
+
+def test_the_decoders_attention_is_what_it_computes_with(v2_model):
+    encoder = v2_model.cond_stage_model
+    aligner, source = encoder.translator[1], encoder.read(["빨간 사과", "파란 배경 위의 고양이"], [])
+    prefix = encoder.tokenize(["빨간 사과", "파란 배경 위의 고양이"], {})[:, :5]
+    with torch.no_grad():
+        before = aligner(source, encoder.token_embeddings.weight, prefix)[1]
+        attention = cross_attention(aligner, source, encoder.token_embeddings.weight, prefix)
+        assert torch.equal(aligner(source, encoder.token_embeddings.weight, prefix)[1], before), "nothing is left"
+    assert attention.shape == (2, 6, source.mask.shape[1])
+    assert torch.allclose(attention.sum(dim=-1), torch.ones(2, 6), atol=1e-5)
+    assert not attention[0][:, ~source.mask[0]].any()
+    assert not any(layer.multihead_attn._forward_hooks for layer in aligner.decoder.layers)
+
+
+def test_a_word_ends_at_a_space_and_where_the_weight_changes():
+    text, weights = "빨간 사과를", [1.5, 1.5, 1, 2, 2, 1]
+    assert weighed_words(text, weights, [(0, 0), (0, 2), (2, 4), (4, 5), (5, 6), (2, 3)]) == (
+        [-1, 0, 1, 1, 2, -1], [1.5, 2, 1])
+    assert weighed_words("", [], [(0, 0)]) == ([-1], [])
+
+
+def test_shares_decide():
+    """The second word gets a little of every token; the first token's most is from it, but not its share."""
+    attention = torch.tensor([[0.1, 0.4, 0.5], [0.0, 0.5, 0.5], [0.0, 0.6, 0.4]])
+    assert align(attention, [0, 1, 1]) == [0, 1, 1]
+    assert align(attention, [-1, 1, 0]) == [0, 0, 1]
