@@ -55,7 +55,7 @@ def write_random_folder(folder: Path) -> None:
         write_letters(Path(letters))
         config = merge_configs(load_config(CONFIG), {"model": {"params": {"cond_stage_config": {"params": {
             "version": letters}}}}})
-        model = meta_model(config)
+        model = meta_model(config, None)
         torch.manual_seed(0)
         weights = {name: torch.randn(p.shape, device="cpu") / math.sqrt(math.prod(p.shape[1:])) if p.dim() > 1 else
                    torch.full(p.shape, float(name.endswith("weight")), device="cpu")
