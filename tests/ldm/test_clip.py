@@ -44,7 +44,7 @@ def test_names_and_shapes_are_those_of_stable_diffusions_checkpoints(config, tok
     published |= json.loads((ROOT / "tests/golden/stable-diffusion-v1.text.keys.json").read_text())
     config = load.load_config(ROOT / "configs/stable-diffusion" / config)
     config.model.params.cond_stage_config.params.version = str(tokenizer)
-    model = load.meta_model(config)
+    model = load.meta_model(config, None)
     own = {n: list(v.shape) for n, v in model.state_dict().items() if not n.startswith("embedding_manager.")}
     positions = "cond_stage_model.transformer.text_model.embeddings.position_ids"
     assert own == {n: shape for n, shape in published.items() if n != positions}
