@@ -154,7 +154,8 @@ class Comparison:
     def typed(self) -> dict[str, Any]:
         """Prompts as people type them, in each language that there are some of; and whether what the world does not
         have is named, in prompts that ask for it and in others."""
-        encoder, report = self.v2.model.cond_stage_model, dict[str, Any]()
+        encoder: Any = self.v2.model.cond_stage_model
+        report: dict[str, Any] = {}
         placeholders = {"*": encoder.tknz_fn.ids("*")[0]}
         alarms: list[bool] = []
         for file in sorted(FOLDER.glob("??_unseen.tsv")):

@@ -10,6 +10,7 @@ import load
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import FrozenCLIPEmbedder
 from ldm.modules.meta import without_weights
+from ldm.prompts import parse_prompt
 from tests.conftest import ROOT
 from tests.models import clip_tokenizer, lively
 
@@ -43,7 +44,7 @@ def test_names_and_shapes_are_those_of_stable_diffusions_checkpoints(config, tok
     published |= json.loads((ROOT / "tests/golden/stable-diffusion-v1.text.keys.json").read_text())
     config = load.load_config(ROOT / "configs/stable-diffusion" / config)
     config.model.params.cond_stage_config.params.version = str(tokenizer)
-    model = load.meta_model(config)
+    model = load.meta_model(config, None)
     own = {n: list(v.shape) for n, v in model.state_dict().items() if not n.startswith("embedding_manager.")}
     positions = "cond_stage_model.transformer.text_model.embeddings.position_ids"
     assert own == {n: shape for n, shape in published.items() if n != positions}
@@ -119,3 +120,16 @@ def test_what_does_not_fit_is_named(tokenizer):
         _ = FrozenCLIPEmbedder(str(tokenizer), **SIZES | {"vocab_size": 100}).tknz_fn
     with pytest.raises(UserError, match="tokenizer .* is neither a folder with one"):
         _ = FrozenCLIPEmbedder(str(tokenizer.parent), **SIZES).tknz_fn
+
+
+def test_weights_go_to_the_words_pieces(encoder):
+    manager = manager_of(encoder, "<cat-toy>", vectors=2)
+    read = parse_prompt("a (photo:2) of a <cat-toy> and a (<cat-toy>:2)", manager.placeholder_ids())
+    weights = encoder.token_weights(read, manager.placeholder_ids())
+    pieces = encoder.tknz_fn.pieces(encoder.tokenize(read.text, manager.placeholder_ids())[0].tolist(),
+                                    manager.placeholder_ids())
+    assert "".join(p for p, w in zip(pieces, weights, strict=True) if w == 2) == "photo</w><cat-toy>"
+    with torch.no_grad():
+        plain, weighted = encoder.encode([read.text, read], embedding_manager=manager)
+    ratios = weighted.norm(dim=-1) / plain.norm(dim=-1)
+    assert int((ratios > 1.3).sum()) == weights.count(2) + 1, "both vectors of the last word"
