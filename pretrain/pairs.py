@@ -48,7 +48,7 @@ def random_thing(rng: random.Random, lexicon: Lexicon, strange: float) -> Thing:
 
 def random_meaning(rng: random.Random, lexicon: Lexicon) -> Meaning:
     """What somebody might ask for."""
-    strange = 0.4 if rng.random() < 0.3 else 0.0
+    strange = 0.4 if rng.random() < 0.4 else 0.0
     things = [random_thing(rng, lexicon, strange) for _ in range(weighted(rng, ((1, 68), (2, 30), (3, 2))))]
     names = [thing.name for thing in things if thing.name]
     if len(set(names)) < len(names):

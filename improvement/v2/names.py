@@ -160,7 +160,7 @@ class Names:
                 rank = (-abs(len(letters(word)) - len(spelt)), len(spelt))
                 english = self.meanings(word, text, start, end)
                 if english and (best is None or rank > best[:2]):
-                    best = (*rank, Match(start, end, False, english))
+                    best = (*rank, Match(start, end, False, english, end - start >= (6 if latin else 3)))
         return best[2] if best else None
 
     def write(self, file: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import unicodedata
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,6 +28,8 @@ from ldm.schema import Trimmed
 from ldm.util import quoted, resolve_file, resolve_folder
 
 BEAMS = 4  # of the search for a prompt's translation
+GAP_SHARE = 0.4  # mean probability of a word's tokens from which it is named as not understood
+NEVER = 100.0
 
 
 class Reading(NamedTuple):
@@ -146,22 +147,18 @@ class MultilingualEmbedder(nn.Module):
                          sorted(found.items(), key=lambda item: (-len(item[1][0]), -item[1][1]))})
         return torch.tensor(types), rows, sure
 
-    def runs(self, source: SourceEncoding, marked: torch.Tensor) -> list[str]:
-        """The runs of marked tokens, bool [1, M], of the one sentence of a source, as texts; a space between does not
-        part them, and a single letter of a word is no run."""
-        ids = cast(torch.Tensor, source.ids)[0].tolist()
-        ordinary = [i not in self.tokenizer.all_special_ids for i in ids]
-        blank = [keep and not self.tokenizer.decode([i]).strip() for i, keep in zip(ids, ordinary, strict=True)]
-        marks = [bool(m) and keep for m, keep in zip(marked[0], ordinary, strict=True)]
-        for i in range(1, len(ids) - 1):
-            if blank[i]:
-                marks[i] = marks[i - 1] and marks[i + 1]
-        texts = []
-        for mark, group in itertools.groupby(zip(marks, ids, strict=True), key=lambda pair: pair[0]):
-            text = unicodedata.normalize("NFC", str(self.tokenizer.decode([i for _, i in group]))).strip()
-            if mark and len(text) > 1:
-                texts.append(text)
-        return texts
+    def words(self, text: str, marks: Sequence[float], spans: Sequence[Sequence[int]], share: float) -> list[str]:
+        """The words of a text whose tokens, at spans, have a mean mark over `share`; neighbours as one."""
+        found: list[tuple[int, int]] = []
+        for match in re.finditer(r"\S+", text):
+            own = [mark for mark, (a, b) in zip(marks, spans, strict=True)
+                   if b > a and match.start() <= a < match.end()]
+            if own and sum(own) / len(own) > share:
+                if found and not text[found[-1][1] : match.start()].strip():
+                    found[-1] = (found[-1][0], match.end())
+                else:
+                    found.append(match.span())
+        return [text[a:b].strip(".,!?~") for a, b in found]
 
     def weighed_words(self, prompt: Prompt, placeholders: Sequence[str], ignore_case: bool = False
                       ) -> tuple[list[int], list[float]]:
@@ -251,16 +248,25 @@ class AlignedEmbedder(BERTEmbedder):
 
     @torch.no_grad()
     def readings(self, prompts: Sequence[str], placeholders: Placeholders) -> list[Reading]:
-        """What prompts are read as, in English, and the parts of them that nothing was made of."""
-        tokenizer, (source_encoder, aligner) = self.tknz_fn, self.translator
+        """What prompts are read as, in English, and the words in them that nothing was made of."""
+        tokenizer, (encoder, aligner), weight = self.tknz_fn, self.translator, self.token_embeddings.weight
         read = []
-        for row, prompt in zip(self.tokenize(list(prompts), placeholders).tolist(), prompts, strict=True):
-            inner = [i for i in row if i not in (tokenizer.start_id, tokenizer.end_id, tokenizer.pad_id)]
+        for prompt in prompts:
+            if not tokenizer.ids(prompt):
+                read.append(Reading("", ()))
+                continue
+            source = self.read([prompt], placeholders)
+            tokens = aligner.decode(source, weight, tokenizer.end_id, BEAMS)[0].tolist()
+            tokens = tokens[: tokens.index(tokenizer.end_id)] if tokenizer.end_id in tokens else tokens
+            ids = spelt(tokens, source, 0, placeholders, len(weight), self.name_tokens)[0]
+            english = tokenizer.decode([i for i in ids if i != tokenizer.start_id], placeholders)
             gaps: list[str] = []
-            if tokenizer.ids(prompt) and aligner.gap is not None:
-                source = self.read([prompt], placeholders)
-                gaps = source_encoder.runs(source, aligner.not_understood(source) > 0)
-            read.append(Reading(tokenizer.decode(inner, placeholders), tuple(gaps)))
+            if aligner.gap is not None:
+                texts, _ = encoder.substitute([prompt], list(placeholders), tokenizer.ignores_case)
+                marks = aligner.not_understood(source)[0].sigmoid()
+                marks[[token - len(weight) for token in tokens if token >= len(weight)]] = -NEVER
+                gaps = encoder.words(texts[0], marks.tolist(), encoder.encode_texts(texts)[2][0].tolist(), GAP_SHARE)
+            read.append(Reading(english, tuple(gaps)))
         return read
 
     def understood(self, prompts: Sequence[str], placeholders: Placeholders) -> list[str]:

@@ -75,3 +75,12 @@ def test_token_types_say_where_names_are(embedder):
     types, rows, sure = embedder.find_names(texts, embedder.encode_texts(texts)[2])
     assert set(types[0].tolist()) == {0, 1, 2, 3, 4, 5, 6} and sorted(rows[0].values()) == ["cat", "penguin", "red"]
     assert sure.sum() == 1, "what may be misspelt is not sure"
+
+
+def test_words_that_nothing_was_made_of(embedder):
+    """Whole words, neighbours as one, without the signs around them."""
+    text = "에펠탑과 세탁기, 고양이"
+    spans = embedder.encode_texts([text])[2][0].tolist()
+    marks = [1.0 if a < 8 else -100.0 if a > 9 else 0.2 for a, _ in spans]
+    assert embedder.words(text, marks, spans, 0.4) == ["에펠탑과 세탁기"]
+    assert embedder.words(text, [0.0] * len(spans), spans, 0.4) == []
