@@ -51,7 +51,8 @@ def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Ten
             rows.append((position, tokenizer.convert_ids_to_tokens(token),
                          nearest_words(outputs[position], token_embeddings, encoder.tknz_fn, 3)))
         else:
-            rows.append((position, source.placeholders[0][source_position],
+            copies = source.placeholders[0] | (source.names[0] if source.names else {})
+            rows.append((position, copies[source_position],
                          f"copied from source position {source_position}"))
     print_table(("position", "token", "nearest words by cosine to the decoder's output"), rows)
 

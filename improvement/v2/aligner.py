@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from improvement.v2.names import NameTokens
+from ldm.data.emoji import COLOURS
 from ldm.errors import UserError
 from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.modules.meta import without_weights
@@ -57,6 +58,17 @@ class SourceEncoding:
         for row, names in enumerate(self.names or ()):
             mask[row, list(names)] = True
         return mask
+
+    @property
+    def groups(self) -> torch.Tensor:
+        """int64 [B, M]: the same at positions of which one copy is enough, those of the same thing's name."""
+        groups = torch.arange(self.mask.shape[1], device=self.mask.device).repeat(len(self.mask), 1)
+        for row, names in enumerate(self.names or ()):
+            first: dict[str, int] = {}
+            for position, name in names.items():
+                if name not in COLOURS:
+                    groups[row, position] = first.setdefault(name, position)
+        return groups
 
     def repeated(self, times: int) -> SourceEncoding:
         """Each sentence so many times, one beside the other."""
@@ -120,12 +132,13 @@ class Aligner(nn.Module):
                             f"encoder has {memory_dim} and the token embeddings have {token_embeddings.shape[1]}")
 
     def forward(self, source: SourceEncoding, token_embeddings: torch.Tensor,
-                prefix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+                prefix: torch.Tensor, last: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Next-token predictions after every part of a target prefix, as in teacher forcing.
 
         token_embeddings [V, token_dim] are the text encoder's, prefix [B, N - 1] ids of the extended vocabulary.
         Returns the decoder's outputs in the space of the token embeddings [B, N, token_dim] and logits over the
-        extended vocabulary [B, N, V + M], -inf for source positions without a placeholder.
+        extended vocabulary [B, N, V + M], -inf for source positions that cannot be copied; of the last position alone
+        if `last`, so that N is 1.
         """
         memory, V = self.memory_projection(source.memory), len(token_embeddings)
         tokens = self.input_projection(token_embeddings[prefix.clamp(max=V - 1)])
@@ -135,6 +148,7 @@ class Aligner(nn.Module):
         h = F.pad(inputs, (0, 0, 1, 0)) + self.position_embeddings[: prefix.shape[1] + 1]
         causal_mask = nn.Transformer.generate_square_subsequent_mask(h.shape[1], device=h.device, dtype=h.dtype)
         h = self.decoder(h, memory, tgt_mask=causal_mask, tgt_is_causal=True, memory_key_padding_mask=~source.mask)
+        h = h[:, -1:] if last else h
         outputs = self.output_projection(h)
         cosines = self.logit_scale.exp() * F.normalize(outputs, dim=-1) @ F.normalize(token_embeddings, dim=-1).T
         copy_logits = self.copy_query(h) @ self.copy_key(memory).mT / memory.shape[-1] ** 0.5
@@ -147,22 +161,22 @@ class Aligner(nn.Module):
         log-probability a token (Wu et al., arXiv 1609.08144, section 7, with alpha 1).
 
         The end is never forbidden; a translation that leaves out a name that is hardly anything else is less likely by
-        `UNSAID` (Wu et al.'s coverage penalty). No placeholder is copied twice; translations that copy all are
-        preferred to those that do not, and what is missing then is put in by `put_in` (See et al.'s coverage, section
-        2.3, as a rule).
+        `UNSAID` (Wu et al.'s coverage penalty). No placeholder and no thing's name is copied twice; translations that
+        copy all placeholders are preferred to those that do not, and what is missing then is put in by `put_in` (See et
+        al.'s coverage, section 2.3, as a rule).
         """
         V, K, N = len(token_embeddings), beams, len(self.position_embeddings)
         B, M = source.copy_mask.shape
         device = token_embeddings.device
         wide = source.repeated(K)
-        uncopied, needed = wide.copy_mask, wide.placeholder_mask
+        uncopied, needed, groups = wide.copy_mask, wide.placeholder_mask, wide.groups
         prefix = torch.empty(B * K, 0, dtype=torch.long, device=device)
         ended = torch.zeros(B * K, dtype=torch.bool, device=device)
         scores = torch.full((B, K), -torch.inf, device=device)
         scores[:, 0] = 0.0  # all beams are alike at first: one of them counts
         lengths = torch.zeros(B * K, device=device)
         while prefix.shape[1] < N and not ended.all():
-            logits = self(wide, token_embeddings, prefix)[1][:, -1]
+            logits = self(wide, token_embeddings, prefix, last=True)[1][:, -1]
             logits[:, V:].masked_fill_(~uncopied, -torch.inf)
             steps = logits.log_softmax(dim=-1)
             if eos_id >= 0:
@@ -173,7 +187,8 @@ class Aligner(nn.Module):
             token = (best % (V + M)).flatten()
             scores, ended, lengths = totals, ended[rows], lengths[rows] + (~ended[rows]).float()
             prefix, uncopied = torch.cat([prefix[rows], token[:, None]], dim=1), uncopied[rows]
-            uncopied = uncopied & (token[:, None] != V + torch.arange(M, device=device))
+            copied = groups.gather(1, (token - V).clamp(min=0)[:, None])
+            uncopied = uncopied & ((token < V)[:, None] | (groups != copied))
             ended = ended | (token == eos_id)
         missing = (uncopied & needed).sum(dim=1).view(B, K) + N * (~ended).view(B, K)
         if wide.sure is not None:

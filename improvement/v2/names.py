@@ -133,7 +133,8 @@ class Names:
                     continue
                 word = lower[start:end]
                 if word in self.table and (english := self.meanings(word, lower, start, end)):
-                    found.append(Match(start, end, True, english, end - start >= (4 if latin else 2)))
+                    sure = end - start >= (4 if latin else 2) or not character.isalnum()
+                    found.append(Match(start, end, True, english, sure))
                     if end - start > 1:
                         covered = max(covered, end)
                     break
