@@ -10,6 +10,7 @@ import load
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import FrozenCLIPEmbedder
 from ldm.modules.meta import without_weights
+from ldm.prompts import parse_prompt
 from tests.conftest import ROOT
 from tests.models import clip_tokenizer, lively
 
@@ -132,3 +133,16 @@ def test_what_does_not_fit_is_named(tokenizer):
         _ = FrozenCLIPEmbedder(str(tokenizer), **SIZES | {"vocab_size": 100}).tknz_fn
     with pytest.raises(UserError, match="tokenizer .* is neither a folder with one"):
         _ = FrozenCLIPEmbedder(str(tokenizer.parent), **SIZES).tknz_fn
+
+
+def test_weights_go_to_the_words_pieces(encoder):
+    manager = manager_of(encoder, "<cat-toy>", vectors=2)
+    read = parse_prompt("a (photo:2) of a <cat-toy> and a (<cat-toy>:2)", manager.placeholder_ids())
+    weights = encoder.token_weights(read, manager.placeholder_ids())
+    pieces = encoder.tknz_fn.pieces(encoder.tokenize(read.text, manager.placeholder_ids())[0].tolist(),
+                                    manager.placeholder_ids())
+    assert "".join(p for p, w in zip(pieces, weights, strict=True) if w == 2) == "photo</w><cat-toy>"
+    with torch.no_grad():
+        plain, weighted = encoder.encode([read.text, read], embedding_manager=manager)
+    ratios = weighted.norm(dim=-1) / plain.norm(dim=-1)
+    assert int((ratios > 1.3).sum()) == weights.count(2) + 1, "both vectors of the last word"
