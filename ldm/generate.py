@@ -15,7 +15,7 @@ from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.models.diffusion.dpm_solver import DPMSolverSampler
 from ldm.models.diffusion.plms import PLMSSampler
 from ldm.models.diffusion.sampler import Sampler
-from ldm.modules.packing import can_pack, held, hold, pack
+from ldm.modules.packing import can_pack, channels_last, held, hold, pack
 from ldm.prompts import parse_prompt
 from ldm.util import quoted
 
@@ -60,7 +60,7 @@ def draw_only(model: LatentDiffusion, precision: str = "full") -> None:
         model.model_ema = None
     dtype = PRECISIONS[precision]
     if model.device.type != "cpu" or not can_pack(dtype):
-        model.model.to(memory_format=torch.channels_last)
+        channels_last(model.model)
         hold(model.model, dtype)
     else:
         # the keys and values of a prompt are computed once for all steps

@@ -81,6 +81,19 @@ def test_features_are_what_transformers_makes_of_a_prompt(encoder, tokenizer):
         assert torch.equal(encoder.encode(prompts), clip(tokens).last_hidden_state)
 
 
+def test_the_files_of_a_tokenizer_of_2022(tokenizer, encoder, tmp_path):
+    made = clip_tokenizer()
+    made.backend_tokenizer.model.save(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "CLIPTokenizer", "pad_token": "<|endoftext|>", "add_prefix_space": False, "errors": "x",
+        "bos_token": {"__type": "AddedToken", "content": "<|startoftext|>", "lstrip": False, "normalized": True,
+                      "rstrip": False, "single_word": False}, "do_lower_case": True, "model_max_length": 77}))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["merges.txt", "tokenizer_config.json", "vocab.json"]
+    older = FrozenCLIPEmbedder(str(tmp_path), **SIZES)
+    prompts = ["a photo of a cat", "", "A Sculpture!"]
+    assert torch.equal(older.tokenize(prompts, {}), encoder.tokenize(prompts, {}))
+
+
 @pytest.mark.parametrize("name", ["*", "<my-cat>", "sks", "고양이"])
 def test_a_learned_word_takes_its_tokens_place(encoder, name):
     manager = manager_of(encoder, name, vectors=2)
