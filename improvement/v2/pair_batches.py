@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -16,10 +17,12 @@ POOL = 20_000  # pairs in memory at a time
 
 class PairBatches(IterableDataset[list[Pair]]):
     """Batches of pairs without end, from the place where the trainer is: a run that goes on sees what it would have
-    seen. Pairs are shuffled within a pool, and those of about the same length share a batch."""
+    seen. Files are read side by side, each as fast as it is long; pairs are shuffled within a pool, and those of about
+    the same length share a batch."""
 
-    def __init__(self, files: Sequence[Path], held: frozenset[int], batch_size: int, seed: int, trainer: pl.Trainer
+    def __init__(self, files: Mapping[Path, int], held: frozenset[int], batch_size: int, seed: int, trainer: pl.Trainer
                  ) -> None:
+        """files have so many pairs; held are those left out, by their number in one file after another."""
         self.files, self.held, self.batch_size, self.seed, self.trainer = files, held, batch_size, seed, trainer
 
     def __iter__(self) -> Iterator[list[Pair]]:
@@ -33,7 +36,7 @@ class PairBatches(IterableDataset[list[Pair]]):
         rng = random.Random(self.seed)
         pool: list[Pair] = []
         while True:
-            for i, pair in enumerate(stream_pairs(*self.files)):
+            for i, pair in self.all_pairs(rng):
                 if i in self.held:
                     continue
                 pool.append(pair)
@@ -43,6 +46,16 @@ class PairBatches(IterableDataset[list[Pair]]):
             if len(pool) < POOL and len(pool) >= self.batch_size:  # the end of the files
                 yield from self.cut(pool, rng)
                 pool = []
+
+    def all_pairs(self, rng: random.Random) -> Iterator[tuple[int, Pair]]:
+        """The pairs of all files once, with their numbers."""
+        first = accumulate(self.files.values(), initial=0)
+        streams = [enumerate(stream_pairs(file), start) for file, start in zip(self.files, first, strict=False)]
+        left = list(self.files.values())
+        while any(left):
+            chosen = rng.choices(range(len(left)), left)[0]
+            left[chosen] -= 1
+            yield next(streams[chosen])
 
     def cut(self, pool: list[Pair], rng: random.Random) -> list[list[Pair]]:
         """The pool as full batches, in any order; what is left over is left out."""

@@ -61,10 +61,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train(opt: argparse.Namespace) -> None:
     """Train as the flags of main say. Raises UserError for files that are missing or foreign."""
-    total, gaps = 0, False
-    for pair in stream_pairs(*opt.pairs):
-        total, gaps = total + 1, gaps or bool(pair.gaps)
-    if total < 20:
+    files, gaps = dict.fromkeys(opt.pairs, 0), False
+    for file in files:
+        for pair in stream_pairs(file):
+            files[file], gaps = files[file] + 1, gaps or bool(pair.gaps)
+    if (total := sum(files.values())) < 20:
         raise UserError(f"{' '.join(map(str, opt.pairs))}: {total} pairs are too few")
     # Here, not above: --help and a wrong flag are answered without them.
     import pytorch_lightning as pl
@@ -99,10 +100,10 @@ def train(opt: argparse.Namespace) -> None:
         logger=pl.loggers.TensorBoardLogger(opt.run, "tensorboard", ""), enable_model_summary=False,
         val_check_interval=min(opt.validate_every, opt.steps), check_val_every_n_epoch=None, num_sanity_val_steps=0,
         log_every_n_steps=20)
-    batches = PairBatches(opt.pairs, held, opt.batch_size, opt.seed, trainer)
+    batches = PairBatches(files, held, opt.batch_size, opt.seed, trainer)
     training = DataLoader(batches, batch_size=None, collate_fn=partial(collate, english_share=opt.english_share))
     # A DataLoader takes a list, though its annotation says Dataset.
-    kept_out = [pair for i, pair in enumerate(stream_pairs(*opt.pairs)) if i in held]
+    kept_out = [pair for i, pair in enumerate(stream_pairs(*files)) if i in held]
     validation = DataLoader(cast("Dataset[Pair]", kept_out), 100, collate_fn=partial(collate, english_share=0.0))
     last = opt.run / "checkpoints/last.ckpt"
     trainer.fit(module, training, validation, ckpt_path=last if last.is_file() else None, weights_only=True)
