@@ -265,7 +265,9 @@ class AlignedEmbedder(BERTEmbedder):
                 texts, _ = encoder.substitute([prompt], list(placeholders), tokenizer.ignores_case)
                 marks = aligner.not_understood(source)[0].sigmoid()
                 marks[[token - len(weight) for token in tokens if token >= len(weight)]] = -NEVER
-                gaps = encoder.words(texts[0], marks.tolist(), encoder.encode_texts(texts)[2][0].tolist(), GAP_SHARE)
+                spans = encoder.encode_texts(texts)[2][0].tolist()
+                for share in (GAP_SHARE, 0.1) if not english else (GAP_SHARE,):  # of nothing, more may be the reason
+                    gaps = gaps or encoder.words(texts[0], marks.tolist(), spans, share)
             read.append(Reading(english, tuple(gaps)))
         return read
 
