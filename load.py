@@ -270,9 +270,11 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
 
 # Models --------------------------------------------------------------------------------------------------------------
 
-def meta_model(config: Mapping[str, Any], ckpt: str | Path | None = None) -> LatentDiffusion:
-    """The model a config describes, with shapes but without weights. For a checkpoint that is a folder with a tokenizer
-    in it, that one is read unless the config names a folder itself. Raises UserError for a config without a model."""
+def meta_model(config: Mapping[str, Any], ckpt: str | Path | None) -> LatentDiffusion:
+    """The model a config describes, for a checkpoint if there is one, with shapes but without weights.
+
+    Raises UserError for a config without a model.
+    """
     from ldm.modules.meta import without_weights
 
     if "model" not in config:

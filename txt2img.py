@@ -55,6 +55,8 @@ def get_parser() -> CommandParser:
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
     add("--n_iter", type=count, default=1, help="batches for each prompt")
     add("--n_samples", type=count, default=4, help="pictures in a batch")
+    add("--batch_size", type=count, metavar="N", help="pictures drawn at once, of several prompts together: "
+        "faster, and takes more memory; default: --n_samples, of one prompt")
     add("--H", type=pixels, help="height in pixels; default: the model's own")
     add("--W", type=pixels, help="width in pixels; default: the model's own")
     add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
@@ -102,7 +104,7 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
     settings = {
         "Steps": opt.ddim_steps, "Sampler": sampler_name(opt), "Eta": opt.ddim_eta, "CFG scale": opt.scale,
         "Seed": None, "Size": f"{shape[2] * f}x{shape[1] * f}", "Precision": opt.precision,
-        "Batch size": opt.n_samples, "Variant": opt.variant or "base",
+        "Batch size": opt.batch_size or opt.n_samples, "Variant": opt.variant or "base",
         "Config": find_config(opt.ckpt_path, opt.config), "Config hash": digest(OmegaConf.to_yaml(config).encode()),
         "Model": opt.ckpt_path, "Model hash": file_identity(opt.ckpt_path),
     }
@@ -162,6 +164,14 @@ def tasks_of_this_process(opt: argparse.Namespace, outdir: Path) -> list[Task]:
             for i, prompt in enumerate(prompts)][place.rank :: place.total]
 
 
+def batches(tasks: list[Task], opt: argparse.Namespace) -> list[list[tuple[Task, int]]]:
+    """The pictures to draw, (task, seed) each, in those that are drawn at once: of one prompt, or, with --batch_size,
+    so many of any."""
+    everything = [(task, opt.seed + k) for task in tasks for k in range(opt.n_iter * opt.n_samples)]
+    size = opt.batch_size or opt.n_samples
+    return [everything[i : i + size] for i in range(0, len(everything), size)]
+
+
 def draw(opt: argparse.Namespace, outdir: Path) -> None:
     """Write the pictures that the flags ask for, and a grid of each prompt's."""
     tasks = tasks_of_this_process(opt, outdir)
@@ -187,21 +197,23 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
     shape = latent_shape(model, opt.H, opt.W)
     settings = picture_settings(opt, shape, model)
     draw_only(model, opt.precision)
-    for prompt, number, grid_number in tasks:
-        pictures = []
-        for i in range(opt.n_iter):
-            seeds = [opt.seed + i * opt.n_samples + k for k in range(opt.n_samples)]
-            images = sample_prompt(model, prompt, seeds, sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta,
-                                   shape, opt.precision, verbose=processes().rank == 0,
-                                   negative_prompt=opt.negative_prompt)
-            for seed, image in zip(seeds, images, strict=True):
-                save_numbered(to_image(image), outdir / "samples", 5, f"{slug(prompt)}_seed{seed}",
-                              None if number is None else number + seed - opt.seed,
-                              pnginfo=png_info(prompt, settings | {"Seed": seed}, opt.negative_prompt))
-            pictures.append(images.cpu())
-        sheet = to_image(grid(torch.cat(pictures), opt.n_samples))
-        grid_file = save_numbered(sheet, outdir, 4, slug(prompt), grid_number)
-        print(f"{grid_file}: {opt.n_iter * opt.n_samples} pictures of {quoted(prompt)}", file=sys.stderr)
+    each = opt.n_iter * opt.n_samples
+    pictures: list[torch.Tensor] = []  # of the prompt under way
+    for batch in batches(tasks, opt):
+        prompts = [task.prompt for task, _ in batch]
+        images = sample_prompt(model, prompts if len(set(prompts)) > 1 else prompts[0], [seed for _, seed in batch],
+                               sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta, shape, opt.precision,
+                               verbose=processes().rank == 0, negative_prompt=opt.negative_prompt)
+        for ((prompt, number, grid_number), seed), image in zip(batch, images, strict=True):
+            save_numbered(to_image(image), outdir / "samples", 5, f"{slug(prompt)}_seed{seed}",
+                          None if number is None else number + seed - opt.seed,
+                          pnginfo=png_info(prompt, settings | {"Seed": seed}, opt.negative_prompt))
+            pictures.append(image.cpu())
+            if len(pictures) == each:
+                sheet = to_image(grid(torch.stack(pictures), opt.n_samples))
+                pictures = []
+                grid_file = save_numbered(sheet, outdir, 4, slug(prompt), grid_number)
+                print(f"{grid_file}: {each} pictures of {quoted(prompt)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,10 @@ CONFIG = ROOT / "configs/stable-diffusion/v1-finetune.yaml"
 
 
 class Measured(NamedTuple):
-    """What a command took: seconds, the most memory in GB, and its output."""
+    """What a command took: seconds, those of them that a core worked, the most memory in GB, and its output."""
 
     seconds: float
+    busy: float
     memory: float
     output: str
 
@@ -54,7 +55,7 @@ def write_random_folder(folder: Path) -> None:
         write_letters(Path(letters))
         config = merge_configs(load_config(CONFIG), {"model": {"params": {"cond_stage_config": {"params": {
             "version": letters}}}}})
-        model = meta_model(config)
+        model = meta_model(config, None)
         torch.manual_seed(0)
         weights = {name: torch.randn(p.shape, device="cpu") / math.sqrt(math.prod(p.shape[1:])) if p.dim() > 1 else
                    torch.full(p.shape, float(name.endswith("weight")), device="cpu")
@@ -75,7 +76,7 @@ def measured(*arguments: object) -> Measured:
         text = output.read()
     if status:
         raise UserError(f"{arguments[0]}: {(text.strip().splitlines() or ['no output'])[-1]}")
-    return Measured(seconds, usage.ru_maxrss / 2**20, text)
+    return Measured(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20, text)
 
 
 def learn(folder: Path, logs: Path, steps: int = 1, batch: int = 1) -> Measured:
@@ -106,12 +107,12 @@ def main(arguments: list[str] | None = None) -> None:
             start = time.perf_counter()
             write_random_folder(folder)
             print(f"{folder}: written in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-        rows = [(name, run.seconds, run.memory) for name, run in (
+        rows = [(name, run.seconds, run.busy, run.memory) for name, run in (
             ("load", learn(folder, Path(place, "logs"), 0)),
             (f"load, learn one step of {opt.batch} pictures of 512 px",
              learn(folder, Path(place, "logs"), 1, opt.batch)),
             ("load, draw one picture of 512 px in 2 steps with guidance", draw(folder, Path(place, "out"))))]
-    print_table(("the whole command", "seconds", "GB"), rows)
+    print_table(("the whole command", "seconds", "of a core", "GB"), rows)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_table, run_command
+from ldm.prompts import parse_prompt
 from ldm.util import quoted
 from load import add_model_flags, check_files, load_model, load_words
 
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
                                      "nearest vocabulary words; with a prompt, where the vectors go in and how far "
                                      "the text features move.")
     parser.add_argument("embedding", metavar="EMBEDDING")
-    parser.add_argument("--prompt", help="a prompt to look at")
+    parser.add_argument("--prompt", help="a prompt to look at; weights in it are left out")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
     check_files(opt.embedding, opt.config, opt.ckpt_path)
@@ -105,6 +106,7 @@ def look(opt, model) -> None:
         for placeholder, vectors in manager.string_to_param_dict.items() for n, vector in enumerate(vectors)])
 
     if opt.prompt is not None:
+        opt.prompt = parse_prompt(opt.prompt, manager.placeholder_ids()).text
         manager.warn_about([opt.prompt])
         tokens = encoder.tokenize(opt.prompt, manager.placeholder_ids())
         before = features_without(encoder, manager, starts, tokens.to(token_embeddings.device))[0]

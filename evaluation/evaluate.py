@@ -19,14 +19,15 @@ from ldm.cli import CommandParser, count, guidance, picture_seed, print_table, r
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
 from ldm.errors import UserError
 from ldm.files import write_bytes
+from ldm.prompts import parse_prompt
 from load import EMBEDDED_MODEL, ROOT, add_model_flags, check_files, load_config, load_model
 
 PROMPTS = ROOT / "evaluation/prompts.yaml"
 
 
 def without(word: str, prompt: str) -> str:
-    """A prompt with the learned word left out."""
-    return " ".join(prompt.replace(word, " ").split())
+    """The text of a prompt with the learned word left out."""
+    return " ".join(parse_prompt(prompt.replace(word, " ")).text.split())
 
 
 def main(arguments: list[str] | None = None) -> None:

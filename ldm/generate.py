@@ -15,7 +15,7 @@ from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.models.diffusion.dpm_solver import DPMSolverSampler
 from ldm.models.diffusion.plms import PLMSSampler
 from ldm.models.diffusion.sampler import Sampler
-from ldm.modules.packing import can_pack, held, hold, pack
+from ldm.modules.packing import can_pack, channels_last, held, hold, pack
 from ldm.prompts import parse_prompt
 from ldm.util import quoted
 
@@ -60,7 +60,7 @@ def draw_only(model: LatentDiffusion, precision: str = "full") -> None:
         model.model_ema = None
     dtype = PRECISIONS[precision]
     if model.device.type != "cpu" or not can_pack(dtype):
-        model.model.to(memory_format=torch.channels_last)
+        channels_last(model.model)
         hold(model.model, dtype)
     else:
         # the keys and values of a prompt are computed once for all steps
@@ -87,13 +87,15 @@ def sample_prompt(
     features of the prompt that are not finite.
     """
     n = len(seeds)
-    prompts = [prompt] if isinstance(prompt, str) else prompt
+    prompts = [prompt] if isinstance(prompt, str) else list(dict.fromkeys(prompt))
     read = [parse_prompt(p, model.embedding_manager.placeholder_ids()) for p in (*prompts, negative_prompt)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     dtype = PRECISIONS[precision] if precision != "full" else held(model.model)
     autocast = nullcontext() if dtype == torch.float32 else torch.autocast(model.device.type, dtype)
     with autocast, model.ema_scope():
         cond, uncond = model.get_learned_conditioning(read).split([len(prompts), 1])
+        if not isinstance(prompt, str):
+            cond = cond[[prompts.index(p) for p in prompt]]
         scale = model.guidance_scale if scale is None else scale
         if not torch.isfinite(cond).all() or not torch.isfinite(uncond).all():
             raise UserError(f"the text features of {quoted(prompts[0])} hold numbers that are not finite; "

@@ -13,7 +13,7 @@ from torch import nn
 from ldm.errors import UserError
 from ldm.modules.attention import BasicTransformerBlock
 from ldm.modules.diffusionmodules.openaimodel import ResBlock
-from ldm.modules.packing import hold
+from ldm.modules.packing import channels_last, hold
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
@@ -97,7 +97,7 @@ def lay_out(model: LatentDiffusion, meta: Callable[[], LatentDiffusion], batch: 
     if precision.endswith("-true") and not precision.startswith("32"):
         raise UserError(f"lightning.trainer.precision={precision}: a word is learned in float32; take bf16-mixed, "
                         "which keeps frozen weights in half the memory too")
-    model.model.to(memory_format=torch.channels_last)
+    channels_last(model.model)
     if precision.endswith("-mixed"):
         for frozen in (model.model, model.cond_stage_model):
             hold(frozen, torch.bfloat16 if precision.startswith("bf16") else torch.float16)

@@ -31,8 +31,14 @@ def _breaks(char: str) -> bool:
 
 
 def escape(text: str) -> str:
-    """A text as one line: line breaks and control characters as \\n, \\r, \\t or \\uXXXX, a backslash doubled."""
-    return "".join(_SHORT.get(c) or (f"\\u{ord(c):04x}" if _breaks(c) else c) for c in text)
+    """A text as one line: line breaks and control characters as \\n, \\r, \\t or \\uXXXX, a backslash doubled where it
+    could be read as the beginning of one of these; the \\( of a prompt stays what other programs read."""
+    def one(c: str, following: str) -> str:
+        if c == "\\" and not (following and (following in "\\nrtu" or _breaks(following))):
+            return c
+        return _SHORT.get(c) or (f"\\u{ord(c):04x}" if _breaks(c) else c)
+
+    return "".join(map(one, text, [*text[1:], ""]))
 
 
 def unescape(text: str) -> str:

@@ -20,6 +20,7 @@ from ldm.data.pictures import save_image, to_image, to_images
 from ldm.errors import UserError
 from ldm.files import write_bytes
 from ldm.generate import sample_prompt
+from ldm.prompts import parse_prompt
 from ldm.schema import Count, Range, Trimmed
 from ldm.targets import get_obj_from_str
 from ldm.util import quoted
@@ -96,8 +97,8 @@ class StepRanking(pl.Callback):
                                         [SEED + i for i in range(len(prompts))], "dpm_solver", self.sampling_steps))
         alone, edited = drawn[: self.pictures], drawn[self.pictures :]
         fidelity = self.judge.img_to_img_similarity(training, alone)
-        editability = self.judge.txt_to_img_similarity([" ".join(p.replace("{}", " ").split()) for p in self.edits],
-                                                       edited)
+        texts = [" ".join(parse_prompt(p.replace("{}", " ")).text.split()) for p in self.edits]
+        editability = self.judge.txt_to_img_similarity(texts, edited)
         return Measured(step, fidelity.tolist(), editability.tolist())
 
     def check(self) -> None:

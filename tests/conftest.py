@@ -1,9 +1,12 @@
 """What all tests share: the reference figures, the models, the command lines."""
 
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before it is read: tests ask no hub
+
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path

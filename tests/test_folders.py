@@ -237,6 +237,13 @@ def test_the_published_config_reads_the_folders_tokenizer(folders, tmp_path, mon
         {k: v for k, v in params.cond_stage_config.params.items() if k != "version"})
     model = load.load_model_from_config(config, folders / "sd")
     assert model.cond_stage_model.tokenizer_name == str(folders / "sd/tokenizer")
+    config.data.params.train.params.size = config.data.params.validation.params.size = 64
+    (tmp_path / "v1-finetune.yaml").write_text(json.dumps(load.OmegaConf.to_container(config)))
+    result = run_main(train_new.main, "--base", tmp_path / "v1-finetune.yaml", "-t", "--actual_resume", folders / "sd",
+                      "--logdir", tmp_path / "logs", "--data_root", "dataset/green_apple", "--init_word", "sculpture",
+                      "data.params.train.params.repeats=1", "data.params.validation=null",
+                      "lightning.trainer.max_steps=1", "lightning.callbacks.image_logger.params.disabled=true")
+    assert result.status == 0, result.err
     own = load.merge_configs(config, {"model": {"params": {"cond_stage_config": {"params": {
         "version": str(tmp_path)}}}}})
     with pytest.raises(UserError, match=f"tokenizer '{tmp_path}' is neither"):

@@ -21,5 +21,5 @@ def test_stable_diffusion_learns_a_step_and_draws_a_picture(tmp_path):
     assert Image.open(file).size == (512, 512)
     assert picture_parameters(file)[2]["CFG scale"] == "7.5"
     for run in (step, picture):
-        print(f"{run.seconds:.0f} s, {run.memory:.1f} GB")
+        print(f"{run.seconds:.0f} s, {run.busy:.0f} s of a core, {run.memory:.1f} GB")
         assert run.memory < 12, run.output

@@ -140,7 +140,7 @@ def test_commands_take_the_flags_they_need():
 
 def test_a_config_without_a_model_and_a_file_without_weights(tmp_path):
     with pytest.raises(UserError, match="no `model:`"):
-        load.meta_model(OmegaConf.create({"data": {}}))
+        load.meta_model(OmegaConf.create({"data": {}}), None)
     torch.save({"note": "x", "epoch": 3}, tmp_path / "none.ckpt")
     with pytest.raises(UserError, match="none.ckpt: holds no weights .keys: note, epoch"):
         load.read_state_dict(tmp_path / "none.ckpt")

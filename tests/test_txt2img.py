@@ -107,6 +107,21 @@ def test_several_prompts(tmp_path):
     assert (cat - dog).abs().mean() > 1, "each prompt is drawn"
 
 
+@pytest.mark.parametrize("size", [1, 4, 5, 100])
+def test_pictures_of_several_prompts_are_drawn_together_as_apart(tmp_path, size):
+    flags = (*QUICK, "--n_iter", 2, "--prompt", "a red apple", "a cat", "a red apple", "--embedding_path", EMBEDDING)
+    run_main(txt2img.main, *flags, "--outdir", tmp_path / "apart")
+    result = run_main(txt2img.main, *flags, "--batch_size", size, "--outdir", tmp_path / "together")
+    assert result.status == 0 and result.err.count("4 pictures of") == 3, result.err
+    apart, together = pictures(tmp_path / "apart"), pictures(tmp_path / "together")
+    assert [p.name for p in apart] == [p.name for p in together] and len(apart) == 12
+    for one, other in zip(apart, together, strict=True):
+        assert (pixels(one).float() - pixels(other).float()).abs().max() <= 1
+        assert f"Batch size: {size}," in Image.open(other).text["parameters"]
+    grids = [sorted((tmp_path / name).glob("*.png")) for name in ("apart", "together")]
+    assert [p.name for p in grids[0]] == [p.name for p in grids[1]] and len(grids[0]) == 3
+
+
 def test_warnings(tmp_path, emoji_model):
     result = run_main(txt2img.main, "--prompt", "a cat", "--embedding_path", EMBEDDING, *QUICK, "--outdir", tmp_path)
     assert result.status == 0 and "does not contain *" in result.err

@@ -155,6 +155,14 @@ def test_numbers_go_on_and_a_killed_writers_claim_is_passed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [".00008.part", "00007_old.png", "00009_new.png", "2026 notes.txt"]
 
 
+def test_a_number_that_is_wanted_is_given_unless_it_is_taken(tmp_path):
+    (tmp_path / "00007_old.png").touch()
+    (tmp_path / ".00004.part").touch()
+    names = [write_numbered(tmp_path, b"", 5, f"_{n}.png", wanted=n).name for n in (12, 3, 12, 7, 4, 5)]
+    assert names == ["00012_12.png", "00003_3.png", "00013_12.png", "00014_7.png", "00015_4.png", "00005_5.png"]
+    assert next_number(tmp_path / "none") == 0
+
+
 def test_a_failed_write_leaves_neither_a_file_nor_a_claim(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")

@@ -212,8 +212,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     model.learning_rate = rate
     note_provenance(model, config.run.actual_resume, getattr(dataset, "keys", ()),
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
-    say(lay_out(model, lambda: meta_model(config), config.data.params.batch_size, opt.checkpointing,
-                str(trainer.precision), trainer.strategy.root_device))
+    say(lay_out(model, lambda: meta_model(config, config.run.actual_resume), config.data.params.batch_size,
+                opt.checkpointing, str(trainer.precision), trainer.strategy.root_device))
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)

@@ -7,6 +7,9 @@ once, and kept in no other form. What is packed has no gradient and no state_dic
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from collections.abc import Callable, Iterator
 
 import torch
@@ -36,6 +39,7 @@ class Packed(nn.Module):
         x = x.to(self.dtype)
         if self._packed is None:
             self._packed = self.pack(self._weight.to(self.dtype).contiguous(), x)
+            page_out(self._weight)
             del self._weight
         return self.product(x, self._packed)
 
@@ -91,12 +95,37 @@ def _layers(network: nn.Module, skip: tuple[str, ...]) -> Iterator[tuple[nn.Modu
                 yield module, name, layer
 
 
+def page_out(tensor: torch.Tensor) -> None:
+    """Tell the system that a tensor will not be read again soon. Of weights that are mapped from a file, the pages that
+    were read go; read again, they come back. Where the system knows no such advice, nothing happens."""
+    if tensor.device.type != "cpu" or not sys.platform.startswith("linux"):
+        return
+    page, pageout = mmap.PAGESIZE, 21  # MADV_PAGEOUT, of Linux 5.4
+    begin = -(-tensor.data_ptr() // page) * page
+    end = (tensor.data_ptr() + tensor.nbytes) // page * page
+    if end > begin:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), pageout)
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay out the weights of convolutions as kernels read them, one after the other."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            plain = module.weight.data
+            module.to(memory_format=torch.channels_last)
+            if module.weight.data_ptr() != plain.data_ptr():
+                page_out(plain)
+
+
 def hold(network: nn.Module, dtype: torch.dtype) -> None:
     """Keep the weights of frozen linear layers and convolutions in a number format: what autocast to it makes of them
     at every call, in half the memory. Embeddings and norms stay in float32."""
     for module in network.modules():
         if type(module) in PACKED and not any(p.requires_grad for p in module.parameters()):
+            plain = [p.data for p in module.parameters() if p.dtype != dtype]
             module.to(dtype)
+            for weight in plain:
+                page_out(weight)
 
 
 def held(network: nn.Module) -> torch.dtype:

@@ -1,9 +1,16 @@
 """v2: the weights of words go where the words went in translation."""
 
+import json
+import random
+from itertools import islice
+
 import pytest
 import torch
 
+from evaluation.measures import JUDGE
 from improvement.v2.alignment import align, cross_attention, weighed_words
+from improvement.v2.sentences import random_sentences
+from ldm.data.emoji import COLOURS
 from ldm.generate import sample_prompt
 from ldm.prompts import parse_prompt
 
@@ -69,3 +76,34 @@ def test_shares_decide():
     attention = torch.tensor([[0.1, 0.4, 0.5], [0.0, 0.5, 0.5], [0.0, 0.6, 0.4]])
     assert align(attention, [0, 1, 1]) == [0, 1, 1]
     assert align(attention, [-1, 1, 0]) == [0, 0, 1]
+
+
+@pytest.mark.slow
+def test_how_often_weights_reach_their_words(v2_model):
+    """The figures of docs/words.md: -s prints them."""
+    lexicon = {c["name"]: c["name_ko"] for c in json.loads((JUDGE / "concepts.json").read_text())}
+    encoder, names = v2_model.cond_stage_model, v2_model.embedding_manager.placeholder_ids()
+    tokenizer, function_words = encoder.tknz_fn, {"a", "an", "of", "on", "in", "with", "and", "front", ",", "photo"}
+    reached, alone = {"colour": [], "noun": [], "background": []}, {"colour": [], "noun": [], "background": []}
+    for s in islice(random_sentences(random.Random(1), [(ko, en) for en, ko in lexicon.items()]), 200):
+        ids = encoder.tokenize(s.ko, names)[0].tolist()
+        if s.number > 1 or not s.colour or tokenizer.ids(s.en) != [i for i in ids if i not in tokenizer.special_ids]:
+            continue
+        words = [("colour", c, COLOURS[c][1]) for c in {s.colour, s.tint} - {""}]
+        words += [("background", "background", "배경"), *(("noun", n, lexicon[n]) for n in s.nouns if n in lexicon)]
+        pieces = tokenizer.pieces(ids, names)
+        for kind, en, ko in words:
+            own = tokenizer.ids(en)
+            places = [n for n in range(len(ids)) if ids[n : n + len(own)] == own]
+            if s.ko.count(ko) != 1 or len(places) != 1:
+                continue
+            goal = {n for n in range(places[0], places[0] + len(own)) if pieces[n] not in function_words}
+            found = encoder.token_weights(parse_prompt(s.ko.replace(ko, f"({ko}:1.5)"), names), names)
+            weighed = {n for n, w in enumerate(found) if w != 1 and pieces[n] not in function_words}
+            reached[kind].append(goal <= weighed)
+            alone[kind].append(goal == weighed)
+    shares = {kind: [round(sum(x[kind]) / len(x[kind]), 2) for x in (reached, alone)] for kind in reached}
+    print({kind: (*shares[kind], len(reached[kind])) for kind in shares})
+    assert all(len(x) >= 50 for x in reached.values())
+    assert shares["colour"][0] >= 0.95 and shares["noun"][0] >= 0.85
+    assert min(share for pair in shares.values() for share in pair) >= 0.7

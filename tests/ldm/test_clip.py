@@ -10,6 +10,7 @@ import load
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import FrozenCLIPEmbedder
 from ldm.modules.meta import without_weights
+from ldm.prompts import parse_prompt
 from tests.conftest import ROOT
 from tests.models import clip_tokenizer, lively
 
@@ -43,7 +44,7 @@ def test_names_and_shapes_are_those_of_stable_diffusions_checkpoints(config, tok
     published |= json.loads((ROOT / "tests/golden/stable-diffusion-v1.text.keys.json").read_text())
     config = load.load_config(ROOT / "configs/stable-diffusion" / config)
     config.model.params.cond_stage_config.params.version = str(tokenizer)
-    model = load.meta_model(config)
+    model = load.meta_model(config, None)
     own = {n: list(v.shape) for n, v in model.state_dict().items() if not n.startswith("embedding_manager.")}
     positions = "cond_stage_model.transformer.text_model.embeddings.position_ids"
     assert own == {n: shape for n, shape in published.items() if n != positions}
@@ -78,6 +79,19 @@ def test_features_are_what_transformers_makes_of_a_prompt(encoder, tokenizer):
     with pytest.warns(UserWarning, match="102 tokens and 77 fit"):
         assert torch.equal(encoder.tokenize(prompts, {}), tokens)
         assert torch.equal(encoder.encode(prompts), clip(tokens).last_hidden_state)
+
+
+def test_the_files_of_a_tokenizer_of_2022(tokenizer, encoder, tmp_path):
+    made = clip_tokenizer()
+    made.backend_tokenizer.model.save(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({
+        "tokenizer_class": "CLIPTokenizer", "pad_token": "<|endoftext|>", "add_prefix_space": False, "errors": "x",
+        "bos_token": {"__type": "AddedToken", "content": "<|startoftext|>", "lstrip": False, "normalized": True,
+                      "rstrip": False, "single_word": False}, "do_lower_case": True, "model_max_length": 77}))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["merges.txt", "tokenizer_config.json", "vocab.json"]
+    older = FrozenCLIPEmbedder(str(tmp_path), **SIZES)
+    prompts = ["a photo of a cat", "", "A Sculpture!"]
+    assert torch.equal(older.tokenize(prompts, {}), encoder.tokenize(prompts, {}))
 
 
 @pytest.mark.parametrize("name", ["*", "<my-cat>", "sks", "고양이"])
@@ -119,3 +133,16 @@ def test_what_does_not_fit_is_named(tokenizer):
         _ = FrozenCLIPEmbedder(str(tokenizer), **SIZES | {"vocab_size": 100}).tknz_fn
     with pytest.raises(UserError, match="tokenizer .* is neither a folder with one"):
         _ = FrozenCLIPEmbedder(str(tokenizer.parent), **SIZES).tknz_fn
+
+
+def test_weights_go_to_the_words_pieces(encoder):
+    manager = manager_of(encoder, "<cat-toy>", vectors=2)
+    read = parse_prompt("a (photo:2) of a <cat-toy> and a (<cat-toy>:2)", manager.placeholder_ids())
+    weights = encoder.token_weights(read, manager.placeholder_ids())
+    pieces = encoder.tknz_fn.pieces(encoder.tokenize(read.text, manager.placeholder_ids())[0].tolist(),
+                                    manager.placeholder_ids())
+    assert "".join(p for p, w in zip(pieces, weights, strict=True) if w == 2) == "photo</w><cat-toy>"
+    with torch.no_grad():
+        plain, weighted = encoder.encode([read.text, read], embedding_manager=manager)
+    ratios = weighted.norm(dim=-1) / plain.norm(dim=-1)
+    assert int((ratios > 1.3).sum()) == weights.count(2) + 1, "both vectors of the last word"

@@ -43,3 +43,15 @@ def test_mixed_precision_is_for_devices_that_are_fast_at_it(monkeypatch, fast):
     with devices.mixed_precision(device):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_processes_that_share_work_take_a_gpu_each(monkeypatch):
+    for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    assert devices.own_gpu() is None or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for gpus, own in ((8, "3"), (4, "3"), (2, "1"), (1, "0")):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        assert devices.own_gpu() == own
+    monkeypatch.delenv("WORLD_SIZE")
+    assert devices.own_gpu() is None

@@ -194,7 +194,7 @@ def test_without_a_word_the_start_is_noise_of_the_vocabularys_scale(embedder):
 def test_before_the_weights_are_there_the_vectors_have_their_shape():
     config = load.load_config(GOLDEN / "config.yaml")
     config.model.params.personalization_config.params.num_vectors_per_token = 3
-    (vectors,) = load.meta_model(config).trainable_parameters()
+    (vectors,) = load.meta_model(config, None).trainable_parameters()
     assert vectors.is_meta and vectors.shape == (3, 16)
 
 

@@ -29,7 +29,7 @@ def chosen(model):
 
 
 def meta():
-    return meta_model(load_config(EMOJI.parent / "config.yaml"))
+    return meta_model(load_config(EMOJI.parent / "config.yaml"), None)
 
 
 def test_what_blocks_keep_grows_with_the_batch_and_is_of_the_size_that_a_step_takes(learner):

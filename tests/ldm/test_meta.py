@@ -47,7 +47,7 @@ def test_weights_that_are_loaded_then_make_it_the_module_it_would_have_been():
 
 
 def test_a_whole_model_is_on_meta_but_for_its_schedule():
-    model = load.meta_model(load.load_config(GOLDEN / "config.yaml"))
+    model = load.meta_model(load.load_config(GOLDEN / "config.yaml"), None)
     assert all(p.is_meta for p in model.parameters())
     assert not any(b.is_meta for b in (model.betas, model.alphas_cumprod, model.logvar, model.lvlb_weights))
     loaded = load.load_model_from_config(load.load_config(GOLDEN / "config.yaml"), GOLDEN / "model.ckpt")

@@ -83,3 +83,13 @@ def test_averaged_weights_are_the_ones_that_draw(drawing_model):
     averaged = sample_prompt(model, "a red apple", [1], steps=2)
     draw_only(model)
     assert model.model_ema is None and (sample_prompt(model, "a red apple", [1], steps=2) - averaged).abs().max() < 1e-4
+
+
+def test_what_is_paged_out_comes_back(tmp_path):
+    values = torch.arange(1_000_000, dtype=torch.float32)
+    values.numpy().tofile(tmp_path / "file")
+    mapped = torch.from_file(str(tmp_path / "file"), shared=False, size=len(values))
+    for tensor in (values.clone(), mapped, mapped[3:70_000], torch.ones(3), torch.empty(0)):
+        before = tensor.clone()
+        packing.page_out(tensor)
+        assert torch.equal(tensor, before)

@@ -12,7 +12,7 @@ from ldm.parameters import escape, picture_parameters, read_parameters, unescape
 
 NASTY = ["", " ", "a photo of *", "빨간 사과", "two\nlines", "\r\n\t", "\\n", "\\\\n", "\\u0041", "a\x00\x1b[2J",
          "\u2028\x85", '"', "a, b: c", 'x: "y", z', "Negative prompt: x", "Steps: 5, Seed: 1", ", : ",
-         "trailing ", "\\", "\U0001f34e", ":", ","]
+         "trailing ", "\\", "\\\n", "\\\\(", "\\(a\\)", "\\u", "n", "u0041", "\U0001f34e", ":", ","]
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -20,6 +20,11 @@ def test_a_text_is_one_line_and_comes_back(text):
     line = escape(text)
     assert len(f"{line}x".splitlines()) == 1 and line.isprintable()
     assert unescape(line) == text
+
+
+def test_a_bracket_that_is_text_is_what_other_programs_read():
+    assert escape(r"a \(b\) \[c\] C:\d") == r"a \(b\) \[c\] C:\d"
+    assert escape("\\\n") == r"\\\n" and escape(r"\u \\(") == r"\\u \\\(", "where it would be read as another thing"
 
 
 def test_a_backslash_of_another_program_stays():

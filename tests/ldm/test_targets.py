@@ -125,7 +125,7 @@ def test_targets_of_parameters_that_are_left_out_are_not_looked_at(canary):
         load.check_config(config, ["model"])
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            load.meta_model(config)
+            load.meta_model(config, None)
         assert [w for w in ("scheduler_config", "lossconfig") if not any(w in str(m.message) for m in warned)] == []
     assert not canary.exists()
 
