@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 CONFIGS = {None: ROOT / "configs/emoji/finetune.yaml", "v1": ROOT / "configs/emoji/finetune-v1.yaml",
            "v2": ROOT / "configs/emoji/finetune-v2.yaml"}
-# Words learned as the training command does by itself: what it is given, and which file is taken.
+# Words learned as the training command does by itself: what it is given, and which file is taken. Other words are
+# learned in all the steps of the config, and have no best one.
 BY_ITSELF: dict[str, tuple[tuple[str, ...], str]] = {
     "auto_word": (("--init_word", "auto"), "embeddings.pt"),
     "auto_stop": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings.pt"),
@@ -104,7 +105,8 @@ class Suite:
         before = set(runs.glob("*"))
         arguments = ["--base", base, "-t", "--actual_resume", self.opt.ckpt_path, "--name", folder.name, "-l", runs,
                      "--datadir_in_name", "false", "--data_root", folder, "--init_word", init_word,
-                     "lightning.callbacks.image_logger.params.disabled=true", "--judge", "off", *overrides]
+                     "lightning.callbacks.image_logger.params.disabled=true", "--stop", "off", "--judge", "off",
+                     *overrides]
         train_new.main([str(a) for a in arguments], self.variant)
         run = max(r for r in set(runs.glob("*")) - before if r.name.partition("_")[2].startswith(folder.name))
         write_bytes(run / "learned", request)  # a run that was killed has embeddings too, but not this

@@ -7,10 +7,10 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -37,16 +37,25 @@ SEED = 7000  # of the first picture; the same noise for every step
 SamplingSteps = Annotated[int, Range(1, 1000)]
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """A saved step: what its pictures of the word alone have in common with the training pictures (CLIP-I), and those
-    of edit prompts with the prompt without the word (CLIP-T), both in the mean (Gal et al., arXiv 2208.01618, section
-    5); and the mean of the two as shares of the run's highest."""
+class Measured(NamedTuple):
+    """What the judge says of a saved step: how much each picture of the word alone has in common with the training
+    pictures (CLIP-I), and each picture of an edit prompt with that prompt without the word (CLIP-T; Gal et al., arXiv
+    2208.01618, section 5)."""
+
+    step: int
+    fidelity: list[float]
+    editability: list[float]
+
+
+class Ranked(NamedTuple):
+    """A saved step: its mean fidelity and editability, its score, which is the mean of the two as shares of the run's
+    highest, and the standard error of the score's difference to the last step's."""
 
     step: int
     fidelity: float
     editability: float
-    score: float = 0.0
+    score: float
+    error: float
 
 
 class StepRanking(pl.Callback):
@@ -81,7 +90,7 @@ class StepRanking(pl.Callback):
             self._judge = CLIPEvaluator(self.name)
         return self._judge
 
-    def measure(self, model: LatentDiffusion, word: str, training: list[Image.Image], step: int = 0) -> Ranked:
+    def measure(self, model: LatentDiffusion, word: str, training: list[Image.Image], step: int = 0) -> Measured:
         """How well the word does that the model has now."""
         prompts = [self.reconstruction] * self.pictures + self.edits
         drawn = to_images(sample_prompt(model, [p.replace("{}", word) for p in prompts],
@@ -90,7 +99,7 @@ class StepRanking(pl.Callback):
         fidelity = self.judge.img_to_img_similarity(training, alone)
         texts = [" ".join(parse_prompt(p.replace("{}", " ")).text.split()) for p in self.edits]
         editability = self.judge.txt_to_img_similarity(texts, edited)
-        return Ranked(step, float(fidelity.mean()), float(editability.mean()))
+        return Measured(step, fidelity.tolist(), editability.tolist())
 
     def check(self) -> None:
         """Raises UserError for edit prompts without {} and where the judge cannot be read, before hours are spent."""
@@ -118,11 +127,11 @@ class StepRanking(pl.Callback):
         finally:
             manager.load(folder / "embeddings.pt")
             model.train(was_training)
-        ranked = with_scores(measured)
+        ranked = rank_all(measured)
         best = best_of(ranked)
         write_bytes(folder / BEST, saved[best.step].read_bytes())
         table = {"best": best.step, "judge": self.name, "reconstruction": self.reconstruction, "edits": self.edits,
-                 "steps": [asdict(row) for row in ranked]}
+                 "steps": [row._asdict() for row in ranked]}
         write_bytes(run / TABLE, (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode())
         save_image(curves([r.step for r in ranked], {
             "fidelity: like the training pictures": [r.fidelity for r in ranked],
@@ -157,9 +166,9 @@ def training_pictures(dataset: Any, key: str = "image") -> list[Image.Image]:
 
 def describe(ranked: Sequence[Ranked], best: Ranked) -> str:
     """The ranking as a table."""
-    rows = [f"{row.step:8,}  {row.fidelity:8.3f}  {row.editability:11.3f}  {row.score:5.3f}" + "  best" * (row is best)
-            for row in ranked]
-    return "\n".join(["    step  fidelity  editability  score", *rows])
+    rows = [f"{row.step:8,}  {row.fidelity:8.3f}  {row.editability:11.3f}  {row.score:5.3f}  {row.error:5.3f}"
+            + "  best" * (row is best) for row in ranked]
+    return "\n".join(["    step  fidelity  editability  score  error", *rows])
 
 
 def saved_steps(folder: Path) -> dict[int, Path]:
@@ -175,13 +184,19 @@ def spread(steps: list[int], most: int) -> list[int]:
     return [steps[(i + 1) * len(steps) // count - 1] for i in range(count)]
 
 
-def with_scores(measured: Sequence[Ranked]) -> list[Ranked]:
-    """The same with their scores."""
-    highest = [max(max(values), 1e-6) for values in zip(*((m.fidelity, m.editability) for m in measured), strict=True)]
-    return [Ranked(m.step, m.fidelity, m.editability,
-                   (max(m.fidelity, 0) / highest[0] + max(m.editability, 0) / highest[1]) / 2) for m in measured]
+def rank_all(measured: Sequence[Measured]) -> list[Ranked]:
+    """The same with their scores. Pictures of one place in the lists have one noise at all steps: they are compared in
+    pairs."""
+    parts = [np.array(values) for values in ([m.fidelity for m in measured], [m.editability for m in measured])]
+    shares = [part / max(part.mean(axis=1).max(), 1e-6) / 2 for part in parts]
+    scores = np.sum([np.maximum(share.mean(axis=1), 0) for share in shares], axis=0)
+    differences = [share - share[-1] for share in shares]  # [steps, pictures]
+    errors = np.sqrt(np.sum([d.var(axis=1, ddof=min(1, d.shape[1] - 1)) / d.shape[1] for d in differences], axis=0))
+    return [Ranked(m.step, float(np.mean(m.fidelity)), float(np.mean(m.editability)), float(score), float(error))
+            for m, score, error in zip(measured, scores, errors, strict=True)]
 
 
 def best_of(ranked: Sequence[Ranked]) -> Ranked:
-    """The highest score; of equal ones the earliest, which has kept most of what words are."""
-    return max(ranked, key=lambda row: (row.score, -row.step))
+    """The last step, unless others are better by more than a standard error: a few pictures tell no more. Of such, the
+    one of which that is most certain."""
+    return max(reversed(ranked), key=lambda row: row.score - row.error)

@@ -13,7 +13,7 @@ from ldm.data.chart import curves
 from ldm.data.personalized import PersonalizedBase
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import EmbeddingManager
-from ldm.ranking import EDITS, Ranked, StepRanking, best_of, saved_steps, set_judge, spread, with_scores
+from ldm.ranking import EDITS, Measured, StepRanking, best_of, rank_all, saved_steps, set_judge, spread
 from tests.conftest import EMBEDDING, EMOJI, ROOT, assert_one_line_error, run_main
 from tests.test_train_new import EXACT, flags
 
@@ -31,12 +31,20 @@ def test_steps_are_numbers_and_those_that_are_ranked_end_with_the_last(tmp_path)
 
 
 def test_the_best_step_is_good_at_both_whatever_their_scales():
-    rows = [Ranked(100, 0.2, 0.30), Ranked(200, 0.5, 0.29), Ranked(300, 0.51, 0.15)]
+    rows = [(100, [0.1, 0.3], [0.31, 0.29]), (200, [0.4, 0.6], [0.3, 0.28]), (300, [0.41, 0.61], [0.16, 0.14])]
     for scale in (1, 0.1, 3):
-        ranked = with_scores([Ranked(r.step, r.fidelity * scale, r.editability) for r in rows])
-        assert best_of(ranked).step == 200
-    assert best_of(with_scores([Ranked(100, 0.5, 0.2), Ranked(200, 0.5, 0.2)])).step == 100
-    assert best_of(with_scores([Ranked(1, -0.1, -0.2)])).score == 0, "nothing to divide by"
+        ranked = rank_all([Measured(step, [f * scale for f in fidelity], edits) for step, fidelity, edits in rows])
+        assert best_of(ranked).step == 200 and ranked[1].score > max(ranked[0].score, ranked[2].score)
+        assert ranked[2].error == 0
+    assert best_of(rank_all([Measured(1, [-0.1], [-0.2])])).score == 0, "nothing to divide by"
+
+
+def test_what_a_few_pictures_cannot_tell_is_left_to_the_last_step():
+    surely = rank_all([Measured(100, [0.50, 0.60, 0.40], [0.3, 0.2]), Measured(200, [0.45, 0.55, 0.35], [0.3, 0.2])])
+    perhaps = rank_all([Measured(100, [0.90, 0.40, 0.20], [0.3, 0.2]), Measured(200, [0.45, 0.55, 0.35], [0.3, 0.2])])
+    assert surely[0].score > surely[1].score and best_of(surely).step == 100
+    assert perhaps[0].score > perhaps[1].score and best_of(perhaps).step == 200
+    assert best_of(rank_all([Measured(100, [0.5], [0.2]), Measured(200, [0.5], [0.2])])).step == 200
 
 
 @pytest.fixture(scope="module")
