@@ -16,7 +16,7 @@ from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural, with_article
 from ldm.errors import UserError
 from ldm.util import ROOT
 
-PAIRS = ROOT / "improvement/v2/pairs.csv"  # the regular sentences among those that the embedded aligner was trained on
+PAIRS = ROOT / "improvement/v2/pairs.csv"  # some of what the embedded aligner was trained on
 
 
 class Pair(NamedTuple):

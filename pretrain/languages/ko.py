@@ -433,7 +433,7 @@ red paper lantern: 등불, 홍등, 초롱
 closed book: 책, 책@권, 덮인 책
 open book: 펼친 책, 펼쳐진 책
 books: 책 여러 권, 책들, 책더미
-notebook: 공책, 노트
+notebook: 공책
 scroll: 두루마리 문서, 문서
 newspaper: 신문
 bookmark: 책갈피
@@ -447,7 +447,7 @@ envelope: 봉투, 편지봉투, 편지
 e-mail: 이메일
 package: 택배, 소포, 상자, 박스, 택배상자
 postbox: 우체통, 빨간 우체통
-closed mailbox with raised flag: 우편함
+closed mailbox with raised flag: 닫힌 우편함
 pencil: 연필
 pen: 볼펜, 펜
 fountain pen: 만년필
@@ -521,8 +521,8 @@ identification card: 신분증, 주민등록증, 학생증
 skull: 해골, 해골바가지, 두개골
 pile of poo: 똥, 응가
 clown face: 광대, 삐에로, 피에로
-ogre: 도깨비
-goblin: 도깨비 가면
+ogre: 도깨비, 도깨비 가면
+goblin: 코주부 도깨비, 코주부
 ghost: 유령, 귀신
 alien: 외계인
 robot: 로봇, 로보트
