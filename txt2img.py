@@ -196,6 +196,9 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
         print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
     shape = latent_shape(model, opt.H, opt.W)
     settings = picture_settings(opt, shape, model)
+    said = dict(zip((task.prompt for task in tasks), model.cond_stage_model.understood(texts, words), strict=True))
+    for line in filter(None, said.values()):
+        print(f"read as: {line}", file=sys.stderr)
     draw_only(model, opt.precision)
     each = opt.n_iter * opt.n_samples
     pictures: list[torch.Tensor] = []  # of the prompt under way
@@ -205,9 +208,10 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
                                sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta, shape, opt.precision,
                                verbose=processes().rank == 0, negative_prompt=opt.negative_prompt)
         for ((prompt, number, grid_number), seed), image in zip(batch, images, strict=True):
+            read_as = {"Read as": said[prompt]} if said[prompt] else {}
             save_numbered(to_image(image), outdir / "samples", 5, f"{slug(prompt)}_seed{seed}",
                           None if number is None else number + seed - opt.seed,
-                          pnginfo=png_info(prompt, settings | {"Seed": seed}, opt.negative_prompt))
+                          pnginfo=png_info(prompt, settings | {"Seed": seed} | read_as, opt.negative_prompt))
             pictures.append(image.cpu())
             if len(pictures) == each:
                 sheet = to_image(grid(torch.stack(pictures), opt.n_samples))

@@ -33,14 +33,16 @@ def injected_positions(manager, tokens: torch.Tensor) -> dict[int, str]:
 
 
 def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Tensor) -> None:
-    """v2's greedy translation of a prompt: the token at each target position, and whence it comes."""
+    """v2's translation of a prompt: the token at each target position, and whence it comes."""
+    from improvement.v2.pre_BERT import BEAMS
+
     if not encoder.tknz_fn.ids(prompt):
         print("an empty prompt is not translated; it stays empty")
         return
     _, aligner = encoder.translator
     tokenizer = encoder.tknz_fn.tokenizer
     source = encoder.read([prompt], manager.placeholder_ids())
-    tokens = aligner.greedy_decode(source, token_embeddings, encoder.tknz_fn.end_id)
+    tokens = aligner.decode(source, token_embeddings, encoder.tknz_fn.end_id, BEAMS)
     outputs = aligner(source, token_embeddings, tokens[:, :-1])[0][0]
     rows = []
     for position, token in enumerate(tokens[0].tolist()):
@@ -49,7 +51,8 @@ def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Ten
             rows.append((position, tokenizer.convert_ids_to_tokens(token),
                          nearest_words(outputs[position], token_embeddings, encoder.tknz_fn, 3)))
         else:
-            rows.append((position, source.placeholders[0][source_position],
+            copies = source.placeholders[0] | (source.names[0] if source.names else {})
+            rows.append((position, copies[source_position],
                          f"copied from source position {source_position}"))
     print_table(("position", "token", "nearest words by cosine to the decoder's output"), rows)
 

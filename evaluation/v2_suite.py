@@ -2,7 +2,8 @@
 
 Four comparisons, all with the same noise on both sides: words the model was trained on (ko_over_en/), words learned by
 train_new.py with English prompts (learned_ko_over_en/), sentences that the aligner was trained on and sentences that it
-was not (unseen_over_seen/), and the text features of a thousand such sentences (pairs/).
+was not (unseen_over_seen/), and the text features of a thousand such sentences (pairs/). And what is made of prompts as
+people type them (typed/, evaluation/prompts), which nothing was trained on or chosen by.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from evaluation.measures import background, interval, print_report, ratio
+from evaluation.prompts import FOLDER, judge, names_it, read_prompts, read_rows
 from evaluation.suite import Suite, suite_flags
 from improvement.v2.sentences import PAIRS, Sentence, random_noun, random_sentence, random_sentences, read_pairs, unseen
 from ldm.cli import CommandParser, run_command
@@ -149,6 +151,32 @@ class Comparison:
         return {"pairs/top1": interval(nearest == torch.arange(count)), "pairs/exact": interval(exact)}
 
 
+    def typed(self) -> dict[str, Any]:
+        """Prompts as people type them, in each language that there are some of; and whether what the world does not
+        have is named, in prompts that ask for it and in others."""
+        encoder: Any = self.v2.model.cond_stage_model
+        report: dict[str, Any] = {}
+        placeholders = {"*": encoder.tknz_fn.ids("*")[0]}
+        alarms: list[bool] = []
+        for file in sorted(FOLDER.glob("??_unseen.tsv")):
+            language = file.stem.removesuffix("_unseen")
+            prompts = read_prompts(file.stem)
+            readings = encoder.readings([prompt.text for prompt in prompts], placeholders)
+            judged = [judge(reading.english, prompt) for reading, prompt in zip(readings, prompts, strict=True)]
+            for kind in ("exact", "words", "runs_on"):
+                report[f"typed/{language}/{kind}"] = interval([getattr(j, kind) for j in judged])
+            alarms += [bool(reading.gaps) for reading, j in zip(readings, judged, strict=True) if j.exact]
+        polysemous = read_prompts("ko_polysemy")
+        readings = encoder.readings([prompt.text for prompt in polysemous], placeholders)
+        report["typed/ko/polysemy"] = interval([judge(r.english, p).exact
+                                                for r, p in zip(readings, polysemous, strict=True)])
+        strange = read_rows("unknown_unseen")
+        readings = encoder.readings([row["prompt"] for row in strange], placeholders)
+        report["unknown/named"] = interval([names_it(r.gaps, row["not understood"])
+                                            for r, row in zip(readings, strange, strict=True)])
+        return report | {"unknown/false_alarms": interval(alarms)}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print how Korean prompts compare with English ones."""
     parser = CommandParser(description="Compare Korean prompts through v2 with English prompts.")
@@ -159,6 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     comparison = Comparison(opt)
     folders = comparison.base.held_out_folders()
     report = comparison.sentences(50 if opt.quick else 1000)
+    report |= comparison.typed()
     report |= comparison.seen_words(16 if opt.quick else 300)
     report |= comparison.compositions(8 if opt.quick else 400)
     report |= comparison.learned_words(folders)

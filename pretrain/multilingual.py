@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from improvement.v2.names import TYPES
 from improvement.v2.sentences import PAIRS, read_pairs
 from ldm.cli import run_command
 from ldm.util import ROOT
 from load import check_files
 from pretrain.checkpoint import Run, parser
+from pretrain.world import cldr_names
 
 if TYPE_CHECKING:
     import torch
@@ -26,35 +28,49 @@ if TYPE_CHECKING:
 
 OUT = ROOT / "models/multilingual/emoji"
 MASKED = 0.25
-LENGTH = 96
+LENGTH = 128
+# The letters of Korean syllables, as Unicode's NFD has them.
+ONSETS, VOWELS, CODAS = ([chr(code) for code in codes] for codes in (
+    range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)))
 
 
-def new_tokenizer(sentences: list[str], size: int = 2500) -> PreTrainedTokenizerFast:
-    """A unigram vocabulary over the sentences, with the special tokens of XLM-RoBERTa."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+def new_tokenizer(sentences: list[str]) -> PreTrainedTokenizerFast:
+    """Characters as tokens, with the special tokens of XLM-RoBERTa.
+
+    Text is decomposed (Unicode NFD), so that accents are tokens of their own and an ending or a wrong letter in a
+    Korean syllable leaves the rest of it as it was. Onset and vowel are joined again, by byte-pair merges: that gives a
+    quarter more tokens than there are syllables, and no more than 400 of them. A character that the sentences do not
+    have is read as its bytes, so none is unknown.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, processors
     from transformers import PreTrainedTokenizerFast
 
+    normalizer = normalizers.Sequence([
+        normalizers.Replace(Regex("[\\uFE0F\\u200D]"), ""), normalizers.NFKC(), normalizers.Lowercase(),
+        normalizers.NFD(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()])
+    characters = {c for text in sentences for c in normalizer.normalize_str(text)}
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()])
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.train_from_iterator(sentences, trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=special, unk_token="<unk>", show_progress=False))
+    merges = [(onset, vowel) for onset in ONSETS for vowel in VOWELS]
+    words = [*special, *(f"<0x{byte:02X}>" for byte in range(256)),
+             *sorted(characters | {*ONSETS, *VOWELS, *CODAS}), *(o + v for o, v in merges)]
+    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, merges, byte_fallback=True))
+    tokenizer.normalizer = normalizer
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>",
-        unk_token="<unk>", pad_token="<pad>", mask_token="<mask>", model_max_length=LENGTH)
+        unk_token="<unk>", pad_token="<pad>", model_max_length=LENGTH,
+        mask_token=AddedToken("<mask>", lstrip=True, rstrip=True, special=True))
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> XLMRobertaForMaskedLM:
-    """A transformer of 0.7 M parameters that fills in what is masked."""
+    """A transformer of 0.8 M parameters that fills in what is masked. Its token types say where names stand."""
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
     return XLMRobertaForMaskedLM(XLMRobertaConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512,
-        max_position_embeddings=LENGTH + 2, type_vocab_size=1, pad_token_id=tokenizer.pad_token_id,
+        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=512,
+        max_position_embeddings=LENGTH + 2, type_vocab_size=TYPES, pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id))
 
 
@@ -92,7 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     torch.manual_seed(opt.seed)
     device = first_device()
-    tokenizer = new_tokenizer([text for pair in pairs for text in pair])
+    characters = "".join(map(chr, range(0x3041, 0x30FF)))  # kana, and what Japanese and Spanish names are written with
+    tokenizer = new_tokenizer([characters, *(text for pair in pairs for text in pair),
+                               *cldr_names("ja").values(), *cldr_names("es").values()])
     model = new_model(tokenizer).train()
     model.to(device)  # type: ignore[arg-type]  # transformers wraps nn.Module.to and loses its types
     ids = tokenizer([ko for ko, _ in pairs], [en for _, en in pairs], padding="max_length", truncation=True,

@@ -1,6 +1,7 @@
-"""Write parallel sentences of the emoji world: python -m pretrain.pairs --out improvement/v2/pairs.csv
+"""Write sentences as people type them beside the base model's own: python -m pretrain.pairs --out pairs.csv
 
-Names are Unicode CLDR's in Korean and English, the sentences around them those of improvement/v2/sentences.py.
+Names and keywords are Unicode CLDR's; pretrain/languages has a grammar for each language. The sentences of
+improvement/v2/sentences.py, which are regular, are among them.
 """
 
 from __future__ import annotations
@@ -11,34 +12,130 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 import csv
 import io
 import random
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from improvement.v2.sentences import random_sentences, unseen
-from ldm.cli import CommandParser, count, run_command, training_seed
+from improvement.v2.sentences import HYPERNYMS, PLACEHOLDERS, Pair, random_sentences, unseen
+from ldm.cli import CommandParser, count, run_command, share, training_seed
+from ldm.data.emoji import COLOURS
+from ldm.errors import UserError
 from ldm.files import write_bytes
+from pretrain.languages import FRAMES, Meaning, Thing, gaps, weighted
+
+if TYPE_CHECKING:
+    from pretrain.lexicon import Lexicon
+
+LANGUAGES = {"ko": 0.44, "en": 0.36, "ja": 0.1, "es": 0.1}  # -> share of the sentences
+NUMBERS = ((1, 68), (2, 15), (3, 9), (4, 6), (5, .7), (6, .3), (7, .2), (8, .2), (9, .1), (10, .3))
+ODD = "odd"  # a colour that the world does not have
+
+
+def random_thing(rng: random.Random, lexicon: Lexicon, strange: float) -> Thing:
+    """A concept, a learned word or, with a small probability, something that the world does not have."""
+    draw, number = rng.random(), weighted(rng, NUMBERS)
+    if draw < strange:
+        return Thing("", "", number)
+    size = weighted(rng, (("", 84), ("big", 9), ("small", 7)))
+    tint = rng.choice(list(COLOURS)) if rng.random() < 0.14 else ODD if rng.random() < 0.01 else ""
+    if draw < strange + 0.15:
+        return Thing(weighted(rng, tuple(zip(PLACEHOLDERS, (3, 1), strict=True))), "", number, size, tint)
+    concept = lexicon.random_concept(rng)
+    coloured = {*concept.name.split()} & COLOURS.keys()
+    return Thing(concept.name, concept.kind, number, size, "" if coloured else tint)
+
+
+def random_meaning(rng: random.Random, lexicon: Lexicon) -> Meaning:
+    """What somebody might ask for."""
+    strange = 0.4 if rng.random() < 0.4 else 0.0
+    things = [random_thing(rng, lexicon, strange) for _ in range(weighted(rng, ((1, 68), (2, 30), (3, 2))))]
+    names = [thing.name for thing in things if thing.name]
+    if len(set(names)) < len(names):
+        things = things[:1]
+    ground = rng.choice(list(COLOURS)) if rng.random() < 0.6 else ODD if rng.random() < 0.04 else ""
+    frame = rng.choices(list(FRAMES), (74, 11, 7, 3, 1.5, 1.5, 1, 1))[0]
+    return Meaning(tuple(things), ground, frame)
+
+
+def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterator[Pair]:
+    """Pairs without end, of sentences as people type them."""
+    grammar = lexicon.module
+    while True:
+        meaning = random_meaning(rng, lexicon)
+        if len(meaning.english.split()) > 24:
+            continue
+        other = lexicon.random_concept(rng)
+        text = grammar.write(rng, meaning, partial(lexicon.noun, rng),
+                             lambda thing, unit, c=other: lexicon.noun(rng, Thing(c.name, c.kind), unit))
+        text, left_out = gaps(grammar.noisy(rng, text) if rng.random() < 0.7 else text)
+        yield Pair(" ".join(text.split()), meaning.english, left_out)
+
+
+def regular_pairs(rng: random.Random, lexicon: list[tuple[str, str]]) -> Iterator[Pair]:
+    """Pairs without end, of the templates' sentences; some of the sources are the English sentence."""
+    for sentence in random_sentences(rng, lexicon):
+        yield Pair(sentence.en if rng.random() < 0.2 else sentence.ko, sentence.en)
+
+
+def kind_pairs(rng: random.Random) -> Iterator[Pair]:
+    """Pairs without end, of words for kinds of things, such as init words are."""
+    while True:
+        ko, en = rng.choice(list(HYPERNYMS.items()))
+        yield Pair(ko, Thing(en).english) if rng.random() < 0.5 else Pair(f"{ko} 하나 그려줘", Thing(en).english)
+
+
+def read_places(options: list[str]) -> dict[str, list[Path]]:
+    """{language: files} of ko=FILE ... Raises UserError for other things."""
+    files: dict[str, list[Path]] = {}
+    for option in options:
+        language, sign, file = option.partition("=")
+        if not sign or language not in LANGUAGES or not Path(file).is_file():
+            raise UserError(f"--strange {option}: needs LANGUAGE=FILE, with one of {', '.join(LANGUAGES)} and a file")
+        files.setdefault(language, []).append(Path(file))
+    return files
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the file of pairs."""
-    parser = CommandParser(description="Write parallel Korean and English sentences of the emoji world.")
-    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko and en")
+    parser = CommandParser(description="Write sentences of the emoji world beside their English ones.")
+    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko, en and gaps")
     parser.add_argument("--count", type=count, default=16_000, help="number of pairs")
+    parser.add_argument("--regular", type=share, default=0.2, help="share of the templates' sentences")
+    parser.add_argument("--languages", nargs="+", choices=list(LANGUAGES), default=list(LANGUAGES))
+    parser.add_argument("--strange", nargs="*", default=[], metavar="LANGUAGE=FILE",
+                        help="words, one a line, for things that the world may not have")
+    parser.add_argument("--names", type=Path, metavar="FOLDER",
+                        help="write the table of names too, into the folder of the multilingual transformer")
     parser.add_argument("--seed", type=training_seed, default=0, help="of the random sentences")
     opt = parser.parse_args(arguments)
+    files = read_places(opt.strange)
+    from improvement.v2 import names
+    from pretrain.lexicon import Lexicon, all_names
     from pretrain.world import all_concepts
 
-    sentences = random_sentences(random.Random(opt.seed), [(c.name_ko, c.name) for c in all_concepts()])
-    pairs: dict[str, str] = {}  # Korean -> English
-    while len(pairs) < opt.count:
-        sentence = next(sentences)
-        if not unseen(sentence.ko):
-            pairs[sentence.ko] = sentence.en
+    rng = random.Random(opt.seed)
+    regular = regular_pairs(rng, [(c.name_ko, c.name) for c in all_concepts()])
+    kinds = kind_pairs(rng)
+    lexicons = {name: Lexicon(name, strange=files.get(name, ())) for name in opt.languages}
+    natural = {name: natural_pairs(rng, name, lexicon) for name, lexicon in lexicons.items()}
+    if opt.names:
+        all_names(sorted(lexicons.values(), key=lambda lexicon: lexicon.language != "en")).write(opt.names / names.FILE)
+    shares = [LANGUAGES[name] for name in opt.languages]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("ko", "en"))
-    writer.writerows(pairs.items())
+    writer.writerow(("ko", "en", "gaps"))
+    rows: list[tuple[str, str, str]] = []
+    while opt.count > len(rows):
+        draw = rng.random()
+        source = (regular if draw < opt.regular else kinds if draw < opt.regular + 0.003
+                  else natural[rng.choices(opt.languages, shares)[0]])
+        pair = next(source)
+        if not unseen(pair.ko):
+            rows.append((pair.ko, pair.en, "|".join(pair.gaps)))
+    writer.writerows(rows)
     write_bytes(opt.out, text.getvalue().encode())
-    print(f"{opt.out}: {len(pairs)} pairs")
+    print(f"{opt.out}: {opt.count} pairs")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from pathlib import Path
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural
 from ldm.files import write_bytes
+from ldm.modules.encoders.known_words import FILE, parts
+from pretrain.languages.en import many
+from pretrain.lexicon import Lexicon
 from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, all_concepts, cldr_names, seen
 
 BEHIND = re.compile(r" (?:with|of|on|in|for|from|at|behind|and) ")  # ends the noun in a name and what stands before it
@@ -27,6 +30,21 @@ def corpus() -> list[str]:
         *module.TEMPLATES, *module.DUAL_TEMPLATES)]
     return [*CAPTIONS, *CAPTIONS_PLAIN, *COLOURS, *SIZES, *(count for count, _ in COUNTS.values()), "an thing object",
             *names, *cldr_names("en").values(), *templates]
+
+
+def known_words() -> dict[str, str]:
+    """The words of captions -> "", and English words for the things in them -> the word of the caption."""
+    concepts = sorted(set(seen()), key=lambda c: c.name)
+    names = [name for c in concepts for name in (c.name, plural(c.name), c.kind, plural(c.kind))]
+    captions = [*CAPTIONS, *CAPTIONS_PLAIN, *COLOURS, *SIZES, *(count for count, _ in COUNTS.values()), "an", *names]
+    known = dict.fromkeys((word for text in captions for word in parts(re.sub(r"\{.\}", "", text))), "")
+    lexicon = Lexicon("en")
+    for concept in concepts:
+        for word, _, _ in lexicon.forms[concept.name]:
+            for form in (word, many(word)):
+                if parts(form) == [form.lower()]:
+                    known.setdefault(form.lower(), concept.name)
+    return known
 
 
 def nouns() -> list[str]:
@@ -61,6 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     write_bytes(out / "nouns.txt", ("\n".join(nouns()) + "\n").encode())
     write_bytes(out / "tokenizer_config.json", (json.dumps(
         {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512}) + "\n").encode())
+    rows = "".join(f"{word}\t{instead}\n" for word, instead in sorted(known_words().items()))
+    write_bytes(out / FILE, f"word\tinstead\n{rows}".encode())
     print(f"{len(vocabulary)} tokens in {out}; set cond_stage_config.params.vocab_size to that")
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from improvement.v2.aligner import Aligner, SourceEncoding, copy_labels, load_aligner
+from improvement.v2 import names
+from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner, spelt
 from improvement.v2.alignment import align, cross_attention, weighed_words
+from improvement.v2.names import Names, NameTokens
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
 from ldm.modules.encoders.text_encoder import Placeholders
@@ -21,7 +25,22 @@ from ldm.placeholders import split_prompt
 from ldm.pretrained import from_pretrained
 from ldm.prompts import Prompt
 from ldm.schema import Trimmed
-from ldm.util import quoted, resolve_file
+from ldm.util import quoted, resolve_file, resolve_folder
+
+BEAMS = 4  # of the search for a prompt's translation
+GAP_SHARE = 0.4  # mean probability of a word's tokens from which it is named as not understood
+NEVER = 100.0
+
+
+class Reading(NamedTuple):
+    """What a prompt is understood as: an English sentence, and the parts of the prompt that nothing was made of."""
+
+    english: str
+    gaps: tuple[str, ...]
+
+    def __str__(self) -> str:
+        left_out = f"; not understood: {', '.join(self.gaps)}" if self.gaps else ""
+        return (self.english or "nothing") + left_out
 
 
 class MultilingualEmbedder(nn.Module):
@@ -31,7 +50,7 @@ class MultilingualEmbedder(nn.Module):
     particle follows it ("*의 사진"), about which the encoder knows no more than its context.
     """
 
-    def __init__(self, name_or_folder: str, max_length: int = 64):
+    def __init__(self, name_or_folder: str, max_length: int = 128):
         super().__init__()
         verbosity = logging.get_verbosity()
         logging.disable_progress_bar()
@@ -45,6 +64,8 @@ class MultilingualEmbedder(nn.Module):
         if self.tokenizer.mask_token is None:
             raise UserError(f"multilingual transformer {name_or_folder}: has no mask token to stand for learned words")
         self.max_length = max_length
+        table = Path(resolve_folder(name_or_folder), names.FILE)
+        self.names = names.read_names(table) if table.is_file() else None  # of what can be copied, beside placeholders
 
     @property
     def memory_dim(self) -> int:
@@ -55,12 +76,10 @@ class MultilingualEmbedder(nn.Module):
         """Stays in evaluation mode: it is frozen."""
         return super().train(False)
 
-    def tokenize(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
-                 ) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
-        """Source token ids [B, M], their mask, bool [B, M], and for each prompt {position: placeholder}.
-
-        Raises UserError for a prompt that itself has the mask token.
-        """
+    def substitute(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
+                   ) -> tuple[list[str], list[list[str]]]:
+        """Prompts with the mask token for each placeholder, and the placeholders in order. Raises UserError for a
+        prompt that itself has the mask token."""
         texts, found = [], []
         for prompt in prompts:
             parts = list(split_prompt(prompt, placeholders, ignore_case))
@@ -70,16 +89,76 @@ class MultilingualEmbedder(nn.Module):
             found.append([part.placeholder for part in parts if part.placeholder is not None])
             text = "".join(f" {self.tokenizer.mask_token} " if part.placeholder else part.text for part in parts)
             texts.append(text.strip() if placeholders else text)
-        for ids in self.tokenizer(texts, verbose=False)["input_ids"]:
-            if len(ids) > self.max_length:
-                warnings.warn(f"a prompt has {len(ids)} tokens and {self.max_length} fit; cut: "
-                              f"{quoted(str(self.tokenizer.decode(ids[self.max_length - 1 : -1])))}", stacklevel=2)
-        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt")
-        ids = batch["input_ids"]
-        # not strict: a placeholder that was cut off has no mask token left
-        positions = [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
-                     for row, names in zip(ids, found, strict=True)]
-        return ids, batch["attention_mask"].bool(), positions
+        return texts, found
+
+    def tokenize(self, prompts: Sequence[str], placeholders: Sequence[str], ignore_case: bool = False
+                 ) -> tuple[torch.Tensor, torch.Tensor, list[dict[int, str]]]:
+        """Source token ids [B, M], their mask, bool [B, M], and for each prompt {position: placeholder}.
+
+        Raises UserError for a prompt that itself has the mask token.
+        """
+        texts, found = self.substitute(prompts, placeholders, ignore_case)
+        ids, mask, _ = self.encode_texts(texts)
+        return ids, mask, self.positions(ids, found)
+
+    def positions(self, ids: torch.Tensor, found: list[list[str]]) -> list[dict[int, str]]:
+        """{position: placeholder} of token ids [B, M] and placeholders in order; one that was cut off has no mask token
+        left."""
+        return [dict(zip((row == self.tokenizer.mask_token_id).nonzero()[:, 0].tolist(), names, strict=False))
+                for row, names in zip(ids, found, strict=True)]
+
+    def encode_texts(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """Token ids [B, M], mask, bool [B, M], and where the tokens stand, [B, M, 2], if the tokenizer can tell. Warns
+        of texts that are cut."""
+        batch = self.tokenizer(texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt",
+                               return_offsets_mapping=self.tokenizer.is_fast)
+        if batch["input_ids"].shape[1] >= self.max_length:
+            for row in self.tokenizer(texts, verbose=False)["input_ids"]:
+                if len(row) > self.max_length:
+                    warnings.warn(f"a prompt has {len(row)} tokens and {self.max_length} fit; cut: "
+                                  f"{quoted(str(self.tokenizer.decode(row[self.max_length - 1 : -1])))}", stacklevel=2)
+        return batch["input_ids"], batch["attention_mask"].bool(), batch.get("offset_mapping")
+
+    def find_names(self, texts: list[str], spans: torch.Tensor
+                   ) -> tuple[torch.Tensor, list[dict[int, str]], torch.Tensor]:
+        """Token types [B, M] of names in texts whose tokens stand at spans [B, M, 2]; {position: English name}, the
+        longest first, as labels want them; and which of them are sure, bool [B, M]. What a word means beside the first
+        stands at its next tokens."""
+        table, mask = cast(Names, self.names), str(self.tokenizer.mask_token)
+        types, rows = [], []
+        sure = torch.zeros(spans.shape[:2], dtype=torch.bool)
+        for n, (text, row) in enumerate(zip(texts, spans.tolist(), strict=True)):
+            starts = [a if b > a else -1 for a, b in row]
+            kinds, found = [names.OUTSIDE] * len(row), dict[int, tuple[str, int]]()
+            for match in table.find(text.replace(mask, " " * len(mask))):
+                inside = [i for i, a in enumerate(starts) if match.start <= a < match.end]
+                begin, rest = match.types
+                if inside:
+                    sure[n, inside[0]] = match.sure and kinds[inside[0]] == names.OUTSIDE
+                for i in inside:
+                    kinds[i] = kinds[i] or rest
+                if inside:
+                    kinds[inside[0]] = begin
+                free = [i for i in inside if i not in found]
+                for position, english in zip(free, match.english, strict=False):
+                    found[position] = (english, match.end - match.start)
+            types.append(kinds)
+            rows.append({position: english for position, (english, _) in
+                         sorted(found.items(), key=lambda item: (-len(item[1][0]), -item[1][1]))})
+        return torch.tensor(types), rows, sure
+
+    def words(self, text: str, marks: Sequence[float], spans: Sequence[Sequence[int]], share: float) -> list[str]:
+        """The words of a text whose tokens, at spans, have a mean mark over `share`; neighbours as one."""
+        found: list[tuple[int, int]] = []
+        for match in re.finditer(r"\S+", text):
+            own = [mark for mark, (a, b) in zip(marks, spans, strict=True)
+                   if b > a and match.start() <= a < match.end()]
+            if own and sum(own) / len(own) > share:
+                if found and not text[found[-1][1] : match.start()].strip():
+                    found[-1] = (found[-1][0], match.end())
+                else:
+                    found.append(match.span())
+        return [text[a:b].strip(".,!?~") for a, b in found]
 
     def weighed_words(self, prompt: Prompt, placeholders: Sequence[str], ignore_case: bool = False
                       ) -> tuple[list[int], list[float]]:
@@ -96,17 +175,23 @@ class MultilingualEmbedder(nn.Module):
                                verbose=False)["offset_mapping"]
         return weighed_words(text, weights, spans)
 
-    @torch.no_grad()
     def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
                 ) -> SourceEncoding:
         """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
-        ids, mask, positions = self.tokenize(prompts, placeholders, ignore_case)
+        texts, used = self.substitute(prompts, placeholders, ignore_case)
+        ids, mask, spans = self.encode_texts(texts)
         device = self.model.device
+        options: dict[str, torch.Tensor] = {}
+        found, sure = None, None
+        if self.names is not None:
+            types, found, sure = self.find_names(texts, spans)
+            sure = sure.to(device)
+            options["token_type_ids"] = types.to(device)
         hidden_states = self.model(input_ids=ids.to(device), attention_mask=mask.to(device).long(),
-                                   output_hidden_states=True).hidden_states
+                                   output_hidden_states=True, **options).hidden_states
         # the token's context, and which token it is: the aligner learns faster with both
         memory = torch.cat([hidden_states[-1], hidden_states[0]], dim=-1)
-        return SourceEncoding(memory, mask.to(device), positions)
+        return SourceEncoding(memory, mask.to(device), self.positions(ids, used), ids, found, sure)
 
 
 class AlignedEmbedder(BERTEmbedder):
@@ -156,35 +241,74 @@ class AlignedEmbedder(BERTEmbedder):
         if sentences := [i for i in range(len(texts)) if i not in rows]:
             source = self.read([texts[i] for i in sentences], placeholders)
             translation = self.translator[1].translate(
-                source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id)
+                source, self.token_embeddings.weight, placeholders, eos_id=tokenizer.end_id, pad_id=tokenizer.pad_id,
+                beams=BEAMS, name_ids=self.name_tokens)
             rows |= dict(zip(sentences, translation, strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
 
     @torch.no_grad()
+    def readings(self, prompts: Sequence[str], placeholders: Placeholders) -> list[Reading]:
+        """What prompts are read as, in English, and the words in them that nothing was made of."""
+        tokenizer, (encoder, aligner), weight = self.tknz_fn, self.translator, self.token_embeddings.weight
+        read = []
+        for prompt in prompts:
+            if not tokenizer.ids(prompt):
+                read.append(Reading("", ()))
+                continue
+            source = self.read([prompt], placeholders)
+            tokens = aligner.decode(source, weight, tokenizer.end_id, BEAMS)[0].tolist()
+            tokens = tokens[: tokens.index(tokenizer.end_id)] if tokenizer.end_id in tokens else tokens
+            ids = spelt(tokens, source, 0, placeholders, len(weight), self.name_tokens)[0]
+            english = tokenizer.decode([i for i in ids if i != tokenizer.start_id], placeholders)
+            gaps: list[str] = []
+            if aligner.gap is not None:
+                texts, _ = encoder.substitute([prompt], list(placeholders), tokenizer.ignores_case)
+                marks = aligner.not_understood(source)[0].sigmoid()
+                marks[[token - len(weight) for token in tokens if token >= len(weight)]] = -NEVER
+                spans = encoder.encode_texts(texts)[2][0].tolist()
+                for share in (GAP_SHARE, 0.1) if not english else (GAP_SHARE,):  # of nothing, more may be the reason
+                    gaps = gaps or encoder.words(texts[0], marks.tolist(), spans, share)
+            read.append(Reading(english, tuple(gaps)))
+        return read
+
+    def understood(self, prompts: Sequence[str], placeholders: Placeholders) -> list[str]:
+        """What prompts are read as, for each a line."""
+        return [str(reading) for reading in self.readings(prompts, placeholders)]
+
+    @torch.no_grad()
     def token_weights(self, prompt: Prompt, placeholders: Placeholders) -> list[float]:
         """The weight of each token of a prompt's translation: that of the word it comes from, by where the aligner
-        looked (`improvement.v2.alignment`). A placeholder's own is exact."""
-        tokens, V = self.tokenize(prompt.text, placeholders), self.token_embeddings.num_embeddings
-        weights = [1.0] * tokens.shape[1]
-        ends = (tokens[0] == self.tknz_fn.end_id).nonzero()[:, 0].tolist() or [tokens.shape[1] - 1]
+        looked (`improvement.v2.alignment`). What is copied, placeholders and names, comes from where it stands."""
+        weights = [1.0] * self.max_seq_len
         words, word_weights = self.translator[0].weighed_words(prompt, list(placeholders), self.tknz_fn.ignores_case)
         if not self.tknz_fn.ids(prompt.text) or not word_weights:
             return weights
-        source = self.read([prompt.text], placeholders)
-        labels = copy_labels(tokens[:, : ends[0] + 1], source, placeholders, V)
-        attention = cross_attention(self.translator[1], source, self.token_embeddings.weight,
-                                    labels[:, :-1].clamp(min=0).to(self.token_embeddings.weight.device))
-        from_words = align(attention[0], words)
-        for n in range(1, ends[0]):
-            word = words[int(labels[0, n]) - V] if labels[0, n] >= V else from_words[n]
+        source, embeddings = self.read([prompt.text], placeholders), self.token_embeddings.weight
+        aligner, V, end = self.translator[1], len(embeddings), self.tknz_fn.end_id
+        tokens = aligner.decode(source, embeddings, end, BEAMS)
+        ids, places = spelt(tokens[0].tolist(), source, 0, placeholders, V, self.name_tokens)
+        from_words = align(cross_attention(aligner, source, embeddings, tokens[:, :-1])[0], words)
+        ends = ids.index(end) if end in ids else len(ids)
+        for n, place in enumerate(places[:ends][: self.max_seq_len - 1]):
+            token = int(tokens[0, place])
+            word = words[token - V] if token >= V else from_words[place] if n else -1
             weights[n] = word_weights[word] if word >= 0 else 1.0
         return weights
+
+    @functools.cached_property
+    def name_tokens(self) -> NameTokens:
+        """The token ids of English names."""
+        return NameTokens(self.tknz_fn)
 
     def reads(self, word: str) -> bool:
         """Whether a word in any language has tokens of its own."""
         source_encoder = self.translator[0]
         ids = source_encoder.tokenize([word], [])[0]
         return source_encoder.tokenizer.unk_token_id not in ids[0].tolist() or not self.tknz_fn.ids(word)
+
+    def knows(self, word: str) -> bool:
+        """Whether a word means something: what a whole prompt does not, `readings` tells."""
+        return True
 
     def remedy(self, unknown: list[str]) -> str:
         """What to do about words that cannot be read."""

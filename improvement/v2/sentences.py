@@ -16,21 +16,38 @@ from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural, with_article
 from ldm.errors import UserError
 from ldm.util import ROOT
 
-PAIRS = ROOT / "improvement/v2/pairs.csv"  # what the embedded aligner was trained on
+PAIRS = ROOT / "improvement/v2/pairs.csv"  # some of what the embedded aligner was trained on
 
 
-def read_pairs(*files: str | Path) -> list[tuple[str, str]]:
-    """(Korean, English) sentences of CSV files with columns ko and en. Raises UserError for other files."""
-    pairs: list[tuple[str, str]] = []
+class Pair(NamedTuple):
+    """A sentence in any language, its English one, and the parts of the first that the second leaves out because its
+    text encoder has no words for them."""
+
+    ko: str
+    en: str
+    gaps: tuple[str, ...] = ()
+
+
+def stream_pairs(*files: str | Path) -> Iterator[Pair]:
+    """The pairs of CSV files, or of .tsv files, one by one: columns ko and en, and perhaps gaps, whose parts are
+    separated by "|". Raises UserError for other files."""
     for path in files:
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                rows = csv.DictReader(file)
+                rows = csv.DictReader(file, delimiter="\t" if Path(path).suffix.lower() == ".tsv" else ",")
                 if not {"ko", "en"} <= set(rows.fieldnames or ()):
                     raise UserError(f"{path}: needs columns ko and en, has {', '.join(rows.fieldnames or ['none'])}")
-                pairs += [(row["ko"].strip(), row["en"].strip()) for row in rows if row["ko"] and row["en"]]
+                for row in rows:
+                    gaps = tuple(filter(None, (row.get("gaps") or "").split("|")))
+                    if row["ko"] and (row["en"] or gaps):
+                        yield Pair(row["ko"].strip(), (row["en"] or "").strip(), gaps)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path}: not a readable CSV file ({error})") from error
+
+
+def read_pairs(*files: str | Path) -> list[tuple[str, str]]:
+    """(Korean, English) sentences of files as stream_pairs reads them. Raises UserError for other files."""
+    pairs = [(pair.ko, pair.en) for pair in stream_pairs(*files)]
     if len(pairs) < 20:
         raise UserError(f"{' '.join(map(str, files))}: {len(pairs)} pairs are too few")
     return pairs

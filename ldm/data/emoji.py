@@ -17,6 +17,7 @@ COLOURS = {
 }
 
 COUNTS = {1: ("a", ""), 2: ("two", " 두 개"), 3: ("three", " 세 개"), 4: ("four", " 네 개")}
+NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")  # behind which nouns are plural
 SIZES = {"small": (0.34, 0.46, "작은"), "": (0.62, 0.82, ""), "big": (0.88, 1.00, "큰")}
 
 

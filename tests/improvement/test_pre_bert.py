@@ -26,7 +26,7 @@ def embedder(tmp_path_factory):
     """A multilingual transformer with random weights and the vocabulary of some pairs."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("multilingual")
-    tokenizer = new_tokenizer([text for pair in read_pairs(PAIRS)[:2000] for text in pair], 1500)
+    tokenizer = new_tokenizer([text for pair in read_pairs(PAIRS)[:2000] for text in pair])
     tokenizer.save_pretrained(folder)
     new_model(tokenizer).roberta.save_pretrained(folder)
     return MultilingualEmbedder(str(folder))
@@ -76,14 +76,15 @@ def test_labels_are_copies_of_the_right_placeholder():
     token_embeddings = torch.randn(20, 4)
     target_ids = torch.tensor([[1, 7, 3, 9, 2], [1, 7, 7, 2, 0], [1, 9, 5, 2, 0]])
     source = source_with([{1: "&", 3: "*"}, {2: "*", 4: "*"}, {}])
-    labels = copy_labels(target_ids, source, PLACEHOLDER_IDS, 20)
+    labels, prefix = copy_labels(target_ids, source, PLACEHOLDER_IDS, 20, pad_id=-1)
+    assert torch.equal(prefix, torch.where(labels == -100, target_ids, labels))
     assert labels.tolist() == [[1, 23, 3, 21, 2], [1, 22, 24, 2, 0], [1, -100, 5, 2, 0]]
     aligner = small_aligner()
     outputs, logits = aligner(source, token_embeddings, labels[:, :-1].clamp(min=0))
     assert outputs.shape == (3, 5, 4) and logits.shape == (3, 5, 25)
     finite = logits[..., 20:].isfinite()
     assert [row.any(dim=0).nonzero()[:, 0].tolist() for row in finite] == [[1, 3], [2, 4], []]
-    aligner.greedy_decode = lambda source, token_embeddings, eos_id: labels.clamp(min=0)
+    aligner.decode = lambda source, token_embeddings, eos_id, beams: labels.clamp(min=0)
     translation = aligner.translate(source, token_embeddings, PLACEHOLDER_IDS, eos_id=2, pad_id=0)
     assert torch.equal(translation[:2], target_ids[:2])
 
@@ -98,8 +99,8 @@ def test_the_decoder_is_causal():
     assert torch.allclose(logits[0][:, :3], logits[2], atol=1e-5)
     assert not torch.allclose(logits[0][:, 3:], logits[1][:, 3:], atol=1e-3)
     first = int(logits[0][0, 0].argmax())
-    assert aligner.greedy_decode(source, token_embeddings, eos_id=first).tolist() == [[first]]
-    assert aligner.greedy_decode(source, token_embeddings, eos_id=-1).shape == (1, 5)
+    assert aligner.decode(source, token_embeddings, eos_id=first).tolist() == [[first]]
+    assert aligner.decode(source, token_embeddings, eos_id=-1).shape == (1, 5)
 
 
 def test_every_placeholder_is_copied_once():
@@ -109,7 +110,7 @@ def test_every_placeholder_is_copied_once():
         torch.manual_seed(seed)
         source = source_with([{1: "&", 3: "*"}, {2: "*", 4: "*"}, {}, {0: "*", 1: "*", 2: "*", 3: "*", 4: "&"}])
         aligner = small_aligner()
-        tokens = aligner.greedy_decode(source, token_embeddings, eos_id=2)
+        tokens = aligner.decode(source, token_embeddings, eos_id=2)
         copied = [sorted(token - 20 for token in row if token >= 20) for row in tokens.tolist()]
         assert copied == [list(positions) for positions in source.placeholders]
         ids = aligner.translate(source, token_embeddings, PLACEHOLDER_IDS, eos_id=2, pad_id=0)

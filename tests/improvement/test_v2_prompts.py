@@ -10,6 +10,7 @@ import txt2img_v2
 from improvement.v2.pre_BERT import MultilingualEmbedder
 from ldm.generate import sample_prompt
 from ldm.modules.embedding_manager import EmbeddingManager
+from ldm.parameters import picture_parameters
 from tests.conftest import ROOT, pixels, run_main
 
 EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"
@@ -52,6 +53,14 @@ def test_the_commands_draw_the_same_picture(tmp_path):
         assert result.status == 0, result.err
         drawn.append([pixels(p) for p in sorted(out.glob("samples/*.png"))])
     assert len(drawn[0]) == 2 and all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+
+
+def test_what_a_prompt_is_read_as_is_said_and_kept(tmp_path):
+    result = run_main(txt2img_v2.main, "--prompt", "파란 배경 위의 바나나", "--n_samples", 1, "--ddim_steps", 1,
+                      "--outdir", tmp_path)
+    assert result.status == 0 and "read as: a banana on a blue background\n" in result.err, result.err
+    picture = next((tmp_path / "samples").glob("*.png"))
+    assert picture_parameters(picture).settings["Read as"] == "a banana on a blue background"
 
 
 @pytest.fixture

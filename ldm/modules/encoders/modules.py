@@ -3,6 +3,7 @@ prompts into features."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,10 +12,12 @@ from transformers import BertTokenizer
 
 from ldm.errors import UserError
 from ldm.modules.encoders.clip import FrozenCLIPEmbedder
+from ldm.modules.encoders.known_words import KnownWords, read_known_words
 from ldm.modules.encoders.text_encoder import Length, PromptTokenizer, TextEncoder, VocabularySize
 from ldm.modules.x_transformer import Encoder, TransformerWrapper
 from ldm.pretrained import from_pretrained
 from ldm.schema import Depth, Trimmed, Width
+from ldm.util import resolve_folder
 
 if TYPE_CHECKING:
     from ldm.modules.x_transformer import Inject
@@ -53,6 +56,23 @@ class BERTEmbedder(TextEncoder):
             raise UserError(f"tokenizer {self.tokenizer_name!r} has {len(tokenizer)} tokens, the text encoder "
                             f"{self.token_embeddings.num_embeddings}: they do not belong together")
         return tokenizer
+
+    @functools.cached_property
+    def known_words(self) -> KnownWords | None:
+        """The words it was trained on, where its tokenizer's folder has a list of them."""
+        return read_known_words(resolve_folder(self.tokenizer_name))
+
+    def knows(self, word: str) -> bool:
+        """Whether a word was in the captions that it was trained on; without a list, any that it can read."""
+        return self.known_words is None or self.known_words.knows(word)
+
+    def remedy(self, unknown: list[str]) -> str:
+        """What to do about words that are not known: words to try in place of them."""
+        words = self.known_words
+        hints = [f"{word}: try {other}" for word in unknown[:5] if words and (other := words.instead(word))]
+        letters = any(c.isalpha() and not c.isascii() for c in "".join(unknown))
+        other_scripts = "txt2img_v2.py reads other languages" if letters else ""
+        return "; ".join(filter(None, [", ".join(hints), other_scripts])) or super().remedy(unknown)
 
     @property
     def token_embeddings(self) -> nn.Embedding:

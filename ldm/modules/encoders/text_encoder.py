@@ -114,6 +114,11 @@ class PromptTokenizer:
         return self.ids("A") == self.ids("a")
 
 
+def first_ten(words: Sequence[str]) -> str:
+    """Words in quotes, ten at most."""
+    return ", ".join(quoted(w, 30) for w in words[:10]) + f" and {len(words) - 10} more" * (len(words) > 10)
+
+
 class TextEncoder(nn.Module):
     """Prompts -> features, with learned words in them. A text encoder is a tokenizer, a table of token embeddings, and
     what is made of them.
@@ -187,6 +192,10 @@ class TextEncoder(nn.Module):
         """Token ids [B, max_seq_len], on the CPU, of prompts in which placeholders may stand."""
         return self.tknz_fn(text, placeholders)
 
+    def understood(self, prompts: Sequence[str], placeholders: Placeholders) -> list[str]:
+        """What prompts are read as, for each a line, or nothing where they are read as they stand."""
+        return [""] * len(prompts)
+
     def word_ids(self, word: str) -> list[int]:
         """The token ids of a word, without those that begin and end a prompt."""
         return self.tknz_fn.ids(word)
@@ -195,18 +204,24 @@ class TextEncoder(nn.Module):
         """Whether a word has tokens of its own, none the one for all unknown."""
         return self.tknz_fn.unknown_id not in self.tknz_fn.ids(word)
 
+    def knows(self, word: str) -> bool:
+        """Whether a word means something to the text encoder, as far as can be told."""
+        return self.reads(word)
+
     def warn_if_unreadable(self, prompt: str, placeholders: Iterable[str] = ()) -> None:
         """Say so on stderr when a prompt has words, beside learned ones, that are all one to the text encoder, since it
-        knows none of them."""
+        knows none of them, or words that it was not trained on."""
         parts = split_prompt(prompt, placeholders, self.tknz_fn.ignores_case)
         words = " ".join(part.text for part in parts if part.placeholder is None).split()
         words = words[: self.max_seq_len]  # what is cut off matters to nobody
-        unknown = [w for w in dict.fromkeys(words) if not self.reads(w)]
+        unread = [w for w in dict.fromkeys(words) if not self.reads(w)]
+        if unread:
+            print(f"warning: the text encoder cannot read {first_ten(unread)} in {quoted(prompt)}; it draws the same "
+                  f"for any other word that it does not know; {self.remedy(unread)}", file=sys.stderr)
+        unknown = [w for w in dict.fromkeys(words) if w not in unread and not self.knows(w)]
         if unknown:
-            named = ", ".join(quoted(w, 30) for w in unknown[:10]) + f" and {len(unknown) - 10} more" * (
-                len(unknown) > 10)
-            print(f"warning: the text encoder cannot read {named} in {quoted(prompt)}; it draws the same for any other "
-                  f"word that it does not know; {self.remedy(unknown)}", file=sys.stderr)
+            print(f"warning: the model was not trained on {first_ten(unknown)} in {quoted(prompt)}; "
+                  f"{self.remedy(unknown)}", file=sys.stderr)
 
     def remedy(self, unknown: list[str]) -> str:
         """What to do about words that cannot be read."""

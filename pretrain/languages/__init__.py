@@ -1,0 +1,92 @@
+"""What sentences of the emoji world say, in the English of its captions; each module here says it in one language as
+people write it.
+
+A module has `NOUNS`, words for things beside Unicode CLDR's names, and `write`, which says a Meaning. Random choices
+come from the generator that is handed on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ldm.data import emoji
+from ldm.data.emoji import COLOURS, plural, with_article
+
+T = TypeVar("T")
+
+NUMBERS = ("", "one", *emoji.NUMBERS)
+FRAMES = {
+    "": "{}", "photo": "a photo of {}", "picture": "a picture of {}", "drawing": "a drawing of {}",
+    "emoji": "an emoji of {}", "image": "an image of {}", "rendering": "a rendering of {}",
+    "close-up": "a close-up photo of {}",
+}
+# Around words that the world has no picture for, until `gaps` reads and removes them.
+OPEN, CLOSE = "\x01", "\x02"
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Things of one kind: a concept's English name, a learned word's placeholder, or nothing that the world has."""
+
+    name: str
+    kind: str = ""        # the concept's (pretrain.world.Concept)
+    number: int = 1
+    size: str = ""        # a key of ldm.data.emoji.SIZES
+    tint: str = ""        # a key of ldm.data.emoji.COLOURS
+
+    @property
+    def english(self) -> str:
+        """As a caption has it: "two big red cats"."""
+        words = " ".join(filter(None, (self.size, self.tint if self.tint in COLOURS else "", self.name)))
+        if self.number == 1:
+            return with_article(words)
+        return f"{NUMBERS[self.number]} {words if self.name in '*&' else plural(words)}"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a prompt asks for."""
+
+    things: tuple[Thing, ...]
+    ground: str = ""   # a key of COLOURS, or nothing
+    frame: str = ""    # a key of FRAMES
+
+    @property
+    def english(self) -> str:
+        """The base model's own sentence for it, without the things that it has no words for."""
+        things = " and ".join(thing.english for thing in self.things if thing.name)
+        ground = f"{with_article(self.ground)} background" if self.ground in COLOURS else ""
+        if not things:
+            return ground
+        return FRAMES[self.frame].format(things) + (f" on {ground}" if ground else "")
+
+
+Noun = Callable[[Thing, str], str]  # a word for a thing, fit for a counter where the language has such
+
+
+def maybe(rng: random.Random, share: float, text: str) -> str:
+    """The text with probability `share`, else nothing."""
+    return text if rng.random() < share else ""
+
+
+def weighted(rng: random.Random, table: Sequence[tuple[T, float]]) -> T:
+    """One of (choice, weight)."""
+    return rng.choices([choice for choice, _ in table], [weight for _, weight in table])[0]
+
+
+def words(text: str) -> list[str]:
+    """The words of a table that are separated by commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def gaps(text: str) -> tuple[str, tuple[str, ...]]:
+    """A text without its marks, and the parts that were between them."""
+    found, plain = [], ""
+    for i, part in enumerate(text.replace(CLOSE, OPEN).split(OPEN)):
+        plain += part
+        if i % 2 and part.strip():
+            found.append(part.strip())
+    return plain, tuple(found)
