@@ -32,6 +32,7 @@ BY_ITSELF: dict[str, tuple[tuple[str, ...], str]] = {
     "auto_word": (("--init_word", "auto"), "embeddings.pt"),
     "auto_stop": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings.pt"),
     "best_step": (("--stop", "auto", "--judge", "models/clip/emoji"), "embeddings_best.pt"),
+    "best_of_all": (("--judge", "models/clip/emoji"), "embeddings_best.pt"),
 }
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 

@@ -63,8 +63,9 @@ def test_the_best_step_is_of_the_run_that_stops_by_itself(monkeypatch, tmp_path)
     made = Suite.__new__(Suite)
     monkeypatch.setattr(made, "learn", lambda folder, *more: asked.append(more) or tmp_path / "embeddings.pt")
     files = [made.learn_by_itself(tmp_path, name).name for name in suite.BY_ITSELF]
-    assert files == ["embeddings.pt", "embeddings.pt", "embeddings_best.pt"]
+    assert files == ["embeddings.pt", "embeddings.pt", "embeddings_best.pt", "embeddings_best.pt"]
     assert asked[1] == asked[2] and asked[2][1] == "auto_stop" and asked[0][0] == ("--init_word", "auto")
+    assert asked[3][1] == "best_of_all"
 
 
 def test_words_without_a_note_of_what_made_them_are_learned_anew(learn, tmp_path):
