@@ -110,6 +110,9 @@ class Lexicon:
                 yield Name(word, counter, name)
                 if many and not counter:
                     yield Name(many(word), "", name)
+        for table in ("ASKS", "BEFORE", "AFTER", "FILLERS", "DESIRES", "CHANGES", "STEMS"):
+            asking = {word for phrase in getattr(self.module, table, ()) for word in phrase.lower().split()}
+            yield from (Name(word.strip(".,!?~"), "", "") for word in sorted(asking) if len(word.strip(".,!?~")) > 1)
         agree = getattr(self.module, "agree", None)
         for word, colour in colour_words(self.module).items():
             spelt = {agree(word, several, gender) for several in (False, True) for gender in (False, True)

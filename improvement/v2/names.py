@@ -33,7 +33,8 @@ TYPES = 9
 
 
 class Name(NamedTuple):
-    """A word for a thing, what it is counted in where only then it is that thing, and the English name."""
+    """A word for a thing, what it is counted in where only then it is that thing, and the English name; without one it
+    is a word that asks, such as "please"."""
 
     word: str
     counter: str
@@ -90,8 +91,10 @@ class Names:
     def __init__(self, names: Iterable[Name]) -> None:
         self.names = list(names)
         self.table: dict[str, list[Name]] = defaultdict(list)
+        self.asking = {name.word for name in self.names if not name.english}  # words that ask, and name nothing
         for name in self.names:
-            self.table[name.word.lower()].append(name)
+            if name.english:
+                self.table[name.word.lower()].append(name)
         lengths: dict[str, set[int]] = defaultdict(set)
         for word in self.table:
             lengths[word[:1]].add(len(word))
@@ -184,7 +187,7 @@ def read_names(file: Path) -> Names:
             reader = csv.DictReader(rows, delimiter="\t")
             if tuple(reader.fieldnames or ()) != Name._fields:
                 raise UserError(f"{file}: needs the columns {', '.join(Name._fields)}")
-            return Names([Name(row["word"], row["counter"] or "", row["english"]) for row in reader if row["english"]])
+            return Names([Name(row["word"], row["counter"] or "", row["english"] or "") for row in reader])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not a readable table of names ({error})") from error
 

@@ -153,7 +153,8 @@ class MultilingualEmbedder(nn.Module):
         for match in re.finditer(r"\S+", text):
             own = [mark for mark, (a, b) in zip(marks, spans, strict=True)
                    if b > a and match.start() <= a < match.end()]
-            if own and sum(own) / len(own) > share:
+            asking = self.names is not None and match[0].lower().strip(".,!?~") in self.names.asking
+            if own and not asking and sum(own) / len(own) > share:
                 if found and not text[found[-1][1] : match.start()].strip():
                     found[-1] = (found[-1][0], match.end())
                 else:
