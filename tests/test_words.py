@@ -266,7 +266,8 @@ def test_a_run_of_any_name_learns_what_star_learns_and_goes_on(tmp_path, name, b
 
     star, mine = learn("star", "*", 4), learn("mine", name, 2)
     result = train("-t", "--resume", mine, "lightning.trainer.max_steps=4", main=main)
-    assert "going on at step 2" in result.err and "warning" not in result.err
+    assert "going on at step 2" in result.err
+    assert "warning" not in result.err.replace(f"warning: {name} has hardly learned", ""), result.err
     words = [read_embeddings(run / "checkpoints/embeddings.pt") for run in (star, mine)]
     assert list(words[1]) == [name] and torch.equal(words[0]["*"], words[1][name])
     assert_one_line_error(run_main(main, "-t", "--resume", mine, "--placeholder_string", "<dog>"),

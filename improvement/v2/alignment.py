@@ -30,15 +30,11 @@ def cross_attention(aligner: Aligner, source: SourceEncoding, token_embeddings: 
 
 
 def align(attention: torch.Tensor, words: Sequence[int]) -> list[int]:
-    """The source word that each token of a translation comes from, by attention [N, M] to source tokens of these words;
-    -1 is none, and at least one has one.
-
-    It is the word that a token takes most from, by its share in what all tokens take from that word: some words have a
-    little for every token, and what follows of itself ("background" behind a colour) is hardly looked for.
-    """
+    """The source word that each token of a translation takes most from, by attention [N, M] to source tokens of these
+    words; -1 is none, and at least one has one. Words whose tokens are known otherwise, as copies are, have none."""
     columns = torch.tensor(words, device=attention.device)
     taken = torch.stack([attention[:, columns == word].sum(dim=1) for word in range(max(words) + 1)], dim=1)
-    return (taken / taken.sum(dim=0).clamp(min=1e-12)).argmax(dim=1).tolist()
+    return taken.argmax(dim=1).tolist()
 
 
 def weighed_words(text: str, weights: Sequence[float], spans: Sequence[tuple[int, int]]

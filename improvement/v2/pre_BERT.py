@@ -288,11 +288,21 @@ class AlignedEmbedder(BERTEmbedder):
         aligner, V, end = self.translator[1], len(embeddings), self.tknz_fn.end_id
         tokens = aligner.decode(source, embeddings, end, BEAMS)
         ids, places = spelt(tokens[0].tolist(), source, 0, placeholders, V, self.name_tokens)
-        from_words = align(cross_attention(aligner, source, embeddings, tokens[:, :-1])[0], words)
+        names, copied = (source.names or [{}])[0], {}
+        for place, token in enumerate(tokens[0].tolist()):
+            if token >= V:  # a name of several words stands at the first of them, and at each is known by the whole
+                count, name = places.count(place), names.get(token - V)
+                stands = [m for m in sorted(names) if m >= token - V and names[m] == name][:count]
+                copied[place] = [words[m] for m in (stands if len(stands) == count else [token - V] * count)]
+        of_names = {word for found in copied.values() for word in found}
+        from_words = align(cross_attention(aligner, source, embeddings, tokens[:, :-1])[0],
+                           [-1 if word in of_names else word for word in words]) if set(words) - of_names - {-1} else []
         ends = ids.index(end) if end in ids else len(ids)
         for n, place in enumerate(places[:ends][: self.max_seq_len - 1]):
-            token = int(tokens[0, place])
-            word = words[token - V] if token >= V else from_words[place] if n else -1
+            if place in copied:
+                word = copied[place][n - places.index(place)]
+            else:
+                word = from_words[place] if n and from_words else -1
             weights[n] = word_weights[word] if word >= 0 else 1.0
         return weights
 
