@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from ldm.errors import UserError
 from ldm.modules.encoders.text_encoder import Length, PromptTokenizer, TextEncoder, VocabularySize
 from ldm.pretrained import from_pretrained
 from ldm.schema import Depth, Trimmed, Width
@@ -122,12 +121,8 @@ class FrozenCLIPEmbedder(TextEncoder):
             max_position_embeddings=max_length, hidden_act=hidden_act)
 
     def make_tokenizer(self) -> PromptTokenizer:
-        """CLIP's. Raises UserError for one that does not belong to the token embeddings."""
-        tokenizer = CLIPPromptTokenizer(self.tokenizer_name, self.max_seq_len)
-        if len(tokenizer) > self.token_embeddings.num_embeddings:
-            raise UserError(f"tokenizer {self.tokenizer_name!r} has {len(tokenizer)} tokens, the text encoder "
-                            f"{self.token_embeddings.num_embeddings}: they do not belong together")
-        return tokenizer
+        """CLIP's."""
+        return CLIPPromptTokenizer(self.tokenizer_name, self.max_seq_len)
 
     @property
     def token_embeddings(self) -> WordEmbedding:

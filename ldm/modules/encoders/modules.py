@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from transformers import BertTokenizer
 
-from ldm.errors import UserError
 from ldm.modules.encoders.clip import FrozenCLIPEmbedder
 from ldm.modules.encoders.known_words import KnownWords, read_known_words
 from ldm.modules.encoders.text_encoder import Length, PromptTokenizer, TextEncoder, VocabularySize
@@ -50,12 +49,8 @@ class BERTEmbedder(TextEncoder):
         self.transformer = TransformerWrapper(vocab_size, max_seq_len, Encoder(n_embed, n_layer))
 
     def make_tokenizer(self) -> PromptTokenizer:
-        """BERT's. Raises UserError for one that does not belong to the token embeddings."""
-        tokenizer = BERTTokenizer(self.tokenizer_name, self.max_seq_len)
-        if len(tokenizer) > self.token_embeddings.num_embeddings:
-            raise UserError(f"tokenizer {self.tokenizer_name!r} has {len(tokenizer)} tokens, the text encoder "
-                            f"{self.token_embeddings.num_embeddings}: they do not belong together")
-        return tokenizer
+        """BERT's."""
+        return BERTTokenizer(self.tokenizer_name, self.max_seq_len)
 
     @functools.cached_property
     def known_words(self) -> KnownWords | None:

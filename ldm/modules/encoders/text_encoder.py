@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import torch
 from torch import nn
 
+from ldm.errors import UserError
 from ldm.modules.encoders.weights import token_weights, weigh
 from ldm.placeholders import split_prompt
 from ldm.prompts import Prompt
@@ -127,11 +128,12 @@ class TextEncoder(nn.Module):
     added tokens, whose ids lie past the table, in place of nothing.
     """
 
-    max_seq_len: int  # tokens of a prompt
+    tokenizer_name: str  # a folder, or a name on the model hub
+    max_seq_len: int     # tokens of a prompt
     _tknz_fn: PromptTokenizer | None = None
 
     def make_tokenizer(self) -> PromptTokenizer:
-        """The tokenizer. Raises UserError where it cannot be read or does not belong to the table."""
+        """The tokenizer. Raises UserError where it cannot be read."""
         raise NotImplementedError
 
     @property
@@ -146,9 +148,13 @@ class TextEncoder(nn.Module):
 
     @property
     def tknz_fn(self) -> PromptTokenizer:
-        """The tokenizer, read when it is first needed."""
+        """The tokenizer, read when it is first needed. Raises UserError for one that does not belong to the table."""
         if self._tknz_fn is None:
-            self._tknz_fn = self.make_tokenizer()
+            tokenizer, known = self.make_tokenizer(), self.token_embeddings.num_embeddings
+            if len(tokenizer) > known:
+                raise UserError(f"tokenizer {self.tokenizer_name!r} has {len(tokenizer)} tokens, the text encoder "
+                                f"{known}: they do not belong together")
+            self._tknz_fn = tokenizer
         return self._tknz_fn
 
     def forward(self, text: str | Sequence[str | Prompt], embedding_manager: EmbeddingManager | None = None
