@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluation.options_suite": "--ckpt_path none.ckpt",
     "evaluation.evaluate": "--embedding_path none.pt --data_root dataset/flamingo",
     "evaluation.gallery": "--ckpt_path none.ckpt",
+    "evaluation.sampler_suite": "--ckpt_path none.ckpt",
     "evaluation.v1_suite": "--ckpt_path none.ckpt",
     "evaluation.v2_suite": "--ckpt_path none.ckpt",
     "pretrain.autoencoder": None,
@@ -40,7 +41,9 @@ COMMANDS = {
     "pretrain.pairs": None,
     "pretrain.tokenizer": None,
     "benchmarks.faults.__main__": None,
+    "benchmarks.profile": "draw --model none.ckpt",
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
+    "benchmarks.speed": "--model none.ckpt",
     "benchmarks.stable_diffusion": None,
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }
