@@ -62,11 +62,12 @@ def get_parser() -> CommandParser:
     add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
     sampling = parser.add_argument_group("sampling")
     add = sampling.add_argument
-    add("--ddim_steps", type=count, default=50, help="sampling steps, from 1 to the model's number of timesteps")
+    add("--ddim_steps", type=count, help="sampling steps, from 1 to the model's number of timesteps; default: 50, or "
+        "the model's own where no flag of this group names a sampler")
     sampler = sampling.add_mutually_exclusive_group()
-    sampler.add_argument("--plms", action="store_true", help="sample with PLMS instead of DDIM")
-    sampler.add_argument("--dpm_solver", action="store_true", help="sample with DPM-Solver++ (2M) instead of DDIM")
-    add("--ddim_eta", type=share, default=0.0, help="0 is deterministic DDIM, 1 as noisy as DDPM")
+    sampler.add_argument("--plms", action="store_true", help="sample with PLMS")
+    sampler.add_argument("--dpm_solver", action="store_true", help="sample with DPM-Solver++ (2M)")
+    add("--ddim_eta", type=share, help="sample with DDIM: 0 is deterministic, 1 as noisy as DDPM; default: 0")
     add("--scale", type=guidance, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
         "model's own, 5 unless its config says otherwise")
     add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
@@ -91,6 +92,15 @@ def check_options(opt: argparse.Namespace) -> None:
 def sampler_name(opt: argparse.Namespace) -> str:
     """The sampler that the flags ask for, as ldm.generate has it."""
     return "plms" if opt.plms else "dpm_solver" if opt.dpm_solver else "ddim"
+
+
+def settle_sampler(opt: argparse.Namespace, model: LatentDiffusion) -> None:
+    """Let the model say how to sample where no flag does. Any of them means DDIM in 50 steps, but for what it says
+    itself."""
+    if opt.ddim_steps is None and opt.ddim_eta is None and not (opt.plms or opt.dpm_solver):
+        opt.plms, opt.dpm_solver = model.sampler == "plms", model.sampler == "dpm_solver"
+        opt.ddim_steps = model.sampling_steps
+    opt.ddim_steps, opt.ddim_eta = opt.ddim_steps or 50, opt.ddim_eta or 0.0
 
 
 def slug(text: str, letters: int = 60, size: int = 96) -> str:
@@ -198,6 +208,7 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
     *texts, negative = (parse_prompt(p, words).text for p in (*(task.prompt for task in tasks), opt.negative_prompt))
     model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
+    settle_sampler(opt, model)
     if opt.negative_prompt and opt.scale == 1:
         print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
     shape = latent_shape(model, opt.H, opt.W)
