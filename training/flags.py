@@ -64,7 +64,7 @@ def get_parser() -> CommandParser:
         "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
         "from exactly its vectors")
-    add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
+    add_model_flags(parser, "--variant", "--gpus", "--tf32", several_gpus=True)
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
         "and keep the word with the lowest loss on the same pictures, timesteps and noise")
@@ -81,6 +81,8 @@ def get_parser() -> CommandParser:
     add("--checkpointing", choices=("auto", "on", "off"), help="compute activations twice instead of keeping them, "
         "which is slower; auto: in as many blocks as memory needs; default: auto, whatever the config says, or as an "
         "override of use_checkpoint says")
+    add("--compile", action="store_true", help="compile the network with torch.compile at the first step, which takes "
+        "minutes, and faster steps then: needs a C++ compiler, or on a GPU Triton")
     add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
