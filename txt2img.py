@@ -27,6 +27,8 @@ from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
 
 if TYPE_CHECKING:
+    import torch
+
     from ldm.models.diffusion.ddpm import LatentDiffusion
 
 
@@ -181,43 +183,71 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
 
     from ldm.data.pictures import grid, save_numbered, to_image
     from ldm.devices import own_gpu
-    from ldm.generate import draw_only, latent_shape, sample_prompt
-    from ldm.strength import set_strength
+    from ldm.generate import draw_only
 
     opt.gpus = own_gpu() if opt.gpus is None else opt.gpus
     model = load_model(opt)
-    if opt.strength:
-        set_strength(model.embedding_manager, opt.strength, opt.init_word)
-    words = model.embedding_manager.placeholder_ids()
-    *texts, negative = (parse_prompt(p, words).text for p in (*(task.prompt for task in tasks), opt.negative_prompt))
-    model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
-    opt.scale = model.guidance_scale if opt.scale is None else opt.scale
-    if opt.negative_prompt and opt.scale == 1:
-        print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
-    shape = latent_shape(model, opt.H, opt.W)
-    settings = picture_settings(opt, shape, model)
-    said = dict(zip((task.prompt for task in tasks), model.cond_stage_model.understood(texts, words), strict=True))
-    for line in filter(None, said.values()):
-        print(f"read as: {line}", file=sys.stderr)
+    setting = set_up(opt, model, [task.prompt for task in tasks])
     draw_only(model, opt.precision)
     each = opt.n_iter * opt.n_samples
     pictures: list[torch.Tensor] = []  # of the prompt under way
     for batch in batches(tasks, opt):
-        prompts = [task.prompt for task, _ in batch]
-        images = sample_prompt(model, prompts if len(set(prompts)) > 1 else prompts[0], [seed for _, seed in batch],
-                               sampler_name(opt), opt.ddim_steps, opt.scale, opt.ddim_eta, shape, opt.precision,
-                               verbose=processes().rank == 0, negative_prompt=opt.negative_prompt)
-        for ((prompt, number, grid_number), seed), image in zip(batch, images, strict=True):
-            read_as = {"Read as": said[prompt]} if said[prompt] else {}
+        drawn = draw_batch(opt, model, setting, [task.prompt for task, _ in batch], [seed for _, seed in batch],
+                           verbose=processes().rank == 0)
+        for ((prompt, number, grid_number), seed), (image, info) in zip(batch, drawn, strict=True):
             save_numbered(to_image(image), outdir / "samples", 5, f"{slug(prompt)}_seed{seed}",
-                          None if number is None else number + seed - opt.seed,
-                          pnginfo=png_info(prompt, settings | {"Seed": seed} | read_as, opt.negative_prompt))
+                          None if number is None else number + seed - opt.seed, pnginfo=info)
             pictures.append(image.cpu())
             if len(pictures) == each:
                 sheet = to_image(grid(torch.stack(pictures), opt.n_samples))
                 pictures = []
                 grid_file = save_numbered(sheet, outdir, 4, slug(prompt), grid_number)
                 print(f"{grid_file}: {each} pictures of {quoted(prompt)}", file=sys.stderr)
+
+
+class Setting(NamedTuple):
+    """What some prompts are drawn with: the shape of the latents, what pictures say of their making, and what each
+    prompt is read as, where that is another text."""
+
+    shape: tuple[int, int, int]
+    parameters: dict[str, Any]
+    read_as: dict[str, str]
+
+
+def set_up(opt: argparse.Namespace, model: LatentDiffusion, prompts: list[str]) -> Setting:
+    """Give a model with its words what else the flags ask for, and say what prompts are read as and what in them may be
+    meant otherwise. Raises UserError for flags that do not fit the model."""
+    from ldm.generate import latent_shape
+    from ldm.strength import set_strength
+
+    if opt.strength:
+        set_strength(model.embedding_manager, opt.strength, opt.init_word)
+    words = model.embedding_manager.placeholder_ids()
+    *texts, negative = (parse_prompt(p, words).text for p in (*prompts, opt.negative_prompt))
+    model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
+    opt.scale = model.guidance_scale if opt.scale is None else opt.scale
+    if opt.negative_prompt and opt.scale == 1:
+        print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
+    shape = latent_shape(model, opt.H, opt.W)
+    parameters = picture_settings(opt, shape, model)
+    read_as = dict(zip(prompts, model.cond_stage_model.understood(texts, words), strict=True))
+    for line in filter(None, read_as.values()):
+        print(f"read as: {line}", file=sys.stderr)
+    return Setting(shape, parameters, read_as)
+
+
+def draw_batch(opt: argparse.Namespace, model: LatentDiffusion, setting: Setting, prompts: list[str], seeds: list[int],
+               **options: Any) -> list[tuple[torch.Tensor, PngInfo]]:
+    """Pictures [3, H, W] of prompts and seeds, one each, with the text chunks that say what they were made with;
+    options as `ldm.generate.sample_prompt` has them."""
+    from ldm.generate import sample_prompt
+
+    images = sample_prompt(model, prompts if len(set(prompts)) > 1 else prompts[0], seeds, sampler_name(opt),
+                           opt.ddim_steps, opt.scale, opt.ddim_eta, setting.shape, opt.precision,
+                           negative_prompt=opt.negative_prompt, **options)
+    return [(image, png_info(prompt, setting.parameters | {"Seed": seed} | (
+        {"Read as": setting.read_as[prompt]} if setting.read_as[prompt] else {}), opt.negative_prompt))
+        for prompt, seed, image in zip(prompts, seeds, images, strict=True)]
 
 
 if __name__ == "__main__":
