@@ -143,6 +143,21 @@ def open_image(path: str | Path, background: str | None = "white") -> Image.Imag
     return image
 
 
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture as its file has it, before its pixels are read. Raises UserError for a file that
+    is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with _open(Path(path)) as file:
+                return file.size
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder makes of a stranger's file
+        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one in "
+                        "its place") from error
+
+
 def open_images(folder: str | Path) -> list[Image.Image]:
     """All pictures of a folder, by name; what is left out is said. Raises UserError as `find_images` and `open_image`
     do."""
