@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import json
 import re
-import sys
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +21,7 @@ from ldm.errors import UserError
 from ldm.files import file_identity, next_number, output_folder
 from ldm.parameters import CHUNK, write_parameters
 from ldm.processes import agree, processes
+from ldm.progress import say
 from ldm.prompts import parse_prompt, read_prompts
 from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 def get_parser() -> CommandParser:
     """The flags of txt2img.py, which are those of its variants too."""
-    parser = CommandParser(description="Make pictures from prompts, with learned words in them.")
+    parser = CommandParser(
+        description="Make pictures from prompts, with learned words in them.",
+        example='python %(prog)s --embedding_path logs/RUN/checkpoints/embeddings.pt --prompt "two * on a white '
+                'background"')
     prompts = parser.add_argument_group("prompts", (
         "Words may have weights: (red:1.3) counts more, (red:0.7) less, (red) is (red:1.1), [red] the opposite; "
         r"brackets that are text are written \( \)."))
@@ -202,7 +205,7 @@ def draw(opt: argparse.Namespace, outdir: Path) -> None:
                 sheet = to_image(grid(torch.stack(pictures), opt.n_samples))
                 pictures = []
                 grid_file = save_numbered(sheet, outdir, 4, slug(prompt), grid_number)
-                print(f"{grid_file}: {each} pictures of {quoted(prompt)}", file=sys.stderr)
+                say(f"{grid_file}: {each} pictures of {quoted(prompt)}")
 
 
 class Setting(NamedTuple):
@@ -227,12 +230,12 @@ def set_up(opt: argparse.Namespace, model: LatentDiffusion, prompts: list[str]) 
     model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
     if opt.negative_prompt and opt.scale == 1:
-        print("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance", file=sys.stderr)
+        say("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance")
     shape = latent_shape(model, opt.H, opt.W)
     parameters = picture_settings(opt, shape, model)
     read_as = dict(zip(prompts, model.cond_stage_model.understood(texts, words), strict=True))
     for line in filter(None, read_as.values()):
-        print(f"read as: {line}", file=sys.stderr)
+        say(f"read as: {line}")
     return Setting(shape, parameters, read_as)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 
 from ldm.errors import UserError
 from ldm.processes import processes
+from ldm.progress import say
 
 
 def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:
@@ -20,7 +19,7 @@ def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if count == 0:
         if gpus is not None:
-            print(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU", file=sys.stderr)
+            say(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU")
         return "cpu", 1
     missing = [n for n in wanted if not 0 <= n < count]
     if missing:

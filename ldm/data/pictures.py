@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ldm.errors import UserError
 from ldm.files import write_bytes, write_numbered
+from ldm.progress import say
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +170,7 @@ def open_images(folder: str | Path) -> list[Image.Image]:
 @cache
 def say_once(line: str) -> None:
     """Print a line on stderr unless it was printed before: several data sets read the same folder."""
-    print(line, file=sys.stderr)
+    say(line)
 
 
 @cache
