@@ -89,7 +89,8 @@ def training_config(ckpt_path: str | Path, variant: str | None = None) -> Path:
     return ROOT / "configs" / (name + (f"-{variant}" if variant else "") + ".yaml")
 
 
-def training_set(configs: Sequence[str | Path], data_root: str | Path, placeholder: str = "*", seed: int = 23) -> Any:
+def training_set(configs: Sequence[str | Path], data_root: str | Path, placeholder: str = "*", seed: int = 23,
+                 **params: Any) -> Any:
     """The data set of training configs, with a folder of pictures. Raises UserError for configs that have none."""
     from omegaconf import OmegaConf
 
@@ -97,7 +98,7 @@ def training_set(configs: Sequence[str | Path], data_root: str | Path, placehold
     if config is None:
         raise UserError(f"{configs[-1]}: has no data.params.train, the data set to learn from; name others with --base")
     return instantiate_from_config(merge_configs(config, {"params": {
-        "data_root": str(data_root), "seed": seed, "placeholder_token": placeholder}}))
+        "data_root": str(data_root), "seed": seed, "placeholder_token": placeholder, **params}}))
 
 
 def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:

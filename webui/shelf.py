@@ -143,7 +143,7 @@ class Shelf:
         """Take a stranger's file of words, called `name` there, as it is: its path here. Raises UserError for what
         holds no words, or none for a model whose token embeddings are so wide."""
         if len(data) > MOST_BYTES:
-            raise UserError(f"{name}: has {len(data) / 2**20:.0f} MB, and a file of words has {MOST_BYTES >> 20} at most")
+            raise UserError(f"{name}: larger than {MOST_BYTES >> 20} MB, and a file of words is small")
         from ldm.embedding_files import misfit
 
         suffix = Path(name).suffix.lower()

@@ -47,7 +47,7 @@ class Order(NamedTuple):
     seed: int = 42
     width: int | None = None     # None: the model's own
     height: int | None = None
-    count: int = 4
+    pictures: int = 4
     strength: float = 1.0
     eta: float = 0.0
 
@@ -122,12 +122,12 @@ class Studio:
 
     def flags(self, order: Order, words: Sequence[Word], variant: str | None) -> argparse.Namespace:
         """The flags of txt2img.py that draw the same. Raises UserError for a value that they cannot have."""
-        if not 1 <= order.count <= MOST_PICTURES:
-            raise UserError(f"{order.count} pictures: draw from 1 to {MOST_PICTURES} at once")
+        if not 1 <= order.pictures <= MOST_PICTURES:
+            raise UserError(f"{order.pictures} pictures: draw from 1 to {MOST_PICTURES} at once")
         if not 1 <= order.steps <= MOST_STEPS:
             raise UserError(f"{order.steps} steps: take from 1 to {MOST_STEPS}")
         arguments = [f"--prompt={order.prompt}", f"--negative_prompt={order.negative_prompt}", "--ckpt_path",
-                     str(self.opt.ckpt_path), "--n_samples", "1", "--n_iter", str(order.count), "--seed",
+                     str(self.opt.ckpt_path), "--n_samples", "1", "--n_iter", str(order.pictures), "--seed",
                      str(order.seed), "--ddim_steps", str(order.steps)]
         for flag, value in (("--config", self.opt.config), ("--variant", variant), ("--gpus", self.opt.gpus),
                             ("--H", order.height), ("--W", order.width)):
@@ -154,13 +154,13 @@ class Studio:
 
         words = self.words_in(order, shelf)
         opt = self.flags(order, words, self.variant_for(order, words))
-        with self.turn(lambda: step(0, order.count * order.steps)):
+        with self.turn(lambda: step(0, order.pictures * order.steps)):
             with listening() as lines:
                 model, setting = self._set_up(opt, words)
             said += lines
-            for i in range(order.count):
+            for i in range(order.pictures):
                 def one_more(n: int, done: int = i * order.steps) -> None:
-                    step(done + n + 1, order.count * order.steps)
+                    step(done + n + 1, order.pictures * order.steps)
 
                 ((image, info),) = txt2img.draw_batch(opt, model, setting, [order.prompt], [order.seed + i],
                                                       callback=one_more)

@@ -34,9 +34,10 @@ ADVICE = {
     "same": "{} are the same picture, which then counts twice.",
     "few": "Three to five pictures work best, each before another background: what all of them share is learned with "
            "the thing.",
-    "background": "All pictures have the same background, and it will be learned with the thing. Change it from picture "
-                  "to picture, if you can.",
-    "tiny": "{}: the thing is small. Draw the square closer around it, about one and a half times as wide as the thing.",
+    "background": "All pictures have the same background, and it will be learned with the thing. Change it from "
+                  "picture to picture, if you can.",
+    "tiny": "{}: the thing is small. Draw the square closer around it, about one and a half times as wide as "
+            "the thing.",
     "blurred": "{}: blurred, and will be learned so. Take a sharp picture in its place.",
 }
 
@@ -65,7 +66,8 @@ def take(path: str | Path, name: str, folder: Path) -> Upload:
         image = open_image(path, background=None)
     except UserError as error:
         raise UserError(str(error).replace(str(path), name)) from error
-    image = ImageOps.contain(image, (LONGEST, LONGEST), Image.Resampling.LANCZOS) if max(image.size) > LONGEST else image
+    if max(image.size) > LONGEST:
+        image = ImageOps.contain(image, (LONGEST, LONGEST), Image.Resampling.LANCZOS)
     if min(image.size) < LEAST:
         raise UserError(f"{name}: {image.width} x {image.height} pixels show too little of a thing")
     number = sum(1 for _ in folder.glob("*.png")) if folder.is_dir() else 0
