@@ -52,6 +52,12 @@ class CommandParser(argparse.ArgumentParser):
         """Add --json, for a command that writes files and then calls `print_json`."""
         self.general.add_argument("--json", action="store_true", help="print what was written on stdout, as JSON")
 
+    def given(self, arguments: Sequence[str] | None = None) -> set[str]:
+        """Which flags are on a command line, by their names in what `parse_args` gives."""
+        nobody = object()
+        blank = argparse.Namespace(**{action.dest: nobody for action in self._actions})
+        return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not nobody}
+
     def format_help(self) -> str:
         """As argparse has it, with what every command has at the end, and an example."""
         self._action_groups.sort(key=lambda group: group is self.general)
@@ -81,8 +87,8 @@ class CommandParser(argparse.ArgumentParser):
         if "_ARGCOMPLETE" in os.environ:
             complete(self)
         options, unknown = super().parse_known_args(rest, namespace)
-        progress.quiet = options.quiet
-        if getattr(options, "trust_targets", False):
+        progress.quiet = options.quiet is True
+        if getattr(options, "trust_targets", False) is True:
             trust_targets()
         return options, unknown
 
@@ -261,6 +267,16 @@ def word(text: str) -> str:
     if not strip(text):
         raise argparse.ArgumentTypeError(f"{text!r} is empty")
     return strip(text)
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """An argparse type: one of some names."""
+    def read(text: str) -> str:
+        if text in names:
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+
+    return read
 
 
 def renaming(text: str) -> tuple[str, str]:
