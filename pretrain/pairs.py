@@ -98,7 +98,9 @@ def read_places(options: list[str]) -> dict[str, list[Path]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the file of pairs."""
-    parser = CommandParser(description="Write sentences of the emoji world beside their English ones.")
+    parser = CommandParser(
+        description="Write sentences of the emoji world beside their English ones.",
+        example="python -m pretrain.pairs --out pairs.csv --languages ko en")
     parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko, en and gaps")
     parser.add_argument("--count", type=count, default=16_000, help="number of pairs")
     parser.add_argument("--regular", type=share, default=0.2, help="share of the templates' sentences")
