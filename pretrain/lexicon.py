@@ -50,9 +50,9 @@ class Lexicon:
     def __init__(self, language: str, concepts: Sequence[Concept] = (), strange: Sequence[Path] = ()) -> None:
         self.language, self.concepts = language, {c.name: c for c in concepts or all_concepts()}
         self.module: ModuleType = import_module(f"pretrain.languages.{language}")
-        own = dict(line.split(": ", 1) for line in self.module.NOUNS.splitlines() if ": " in line)
+        own: dict[str, str] = self.module.NOUNS
         if unknown := sorted(own.keys() - self.concepts.keys()):
-            raise ValueError(f"pretrain/languages/{language}.py: the world has no {', '.join(unknown)}")
+            raise ValueError(f"pretrain/languages/{language}.yaml: the world has no {', '.join(unknown)}")
         self.forms: dict[str, list[tuple[str, str, float]]] = {name: [] for name in self.concepts}  # word, counter
         taken: set[tuple[str, str]] = set()
 
