@@ -82,6 +82,12 @@ def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
         wrong = other(Thing("dog"), "")
         text = rng.choice((f"not {with_article(wrong)} but {text}", f"{text} instead of {with_article(wrong)}",
             f"{text}, not {with_article(wrong)}", f"no {wrong}, {text}"))
+    elif len(meaning.things) == 1 and meaning.things[0].number > 1 and rng.random() < 0.06:
+        thing = meaning.things[0]
+        one = noun_phrase(rng, Thing(thing.name, thing.kind, 2, thing.size, thing.tint), noun).split(" ", 1)[1]
+        text = rng.choice((f"i love {one}, so draw {NUMBERS[thing.number]} of them",
+                           f"{one} are nice, make {NUMBERS[thing.number]} of them",
+                           f"{one}, {NUMBERS[thing.number]} of them", f"{one}, {thing.number} please"))
     if meaning.frame:
         word = rng.choice(words(FRAMES[meaning.frame]))
         text = weighted(rng, ((f"{with_article(word)} of {text}", 60), (f"{word} of {text}", 20), (f"{text} {word}",
