@@ -43,7 +43,7 @@ def random_thing(rng: random.Random, lexicon: Lexicon, strange: float) -> Thing:
     if draw < strange:
         return Thing("", "", number)
     size = weighted(rng, (("", 84), ("big", 9), ("small", 7)))
-    tint = rng.choice(list(COLOURS)) if rng.random() < 0.14 else ODD if rng.random() < 0.01 else ""
+    tint = rng.choice(list(COLOURS)) if rng.random() < 0.2 else ODD if rng.random() < 0.01 else ""
     if draw < strange + 0.15:
         return Thing(weighted(rng, tuple(zip(PLACEHOLDERS, (3, 1), strict=True))), "", number, size, tint)
     concept = lexicon.random_concept(rng)
@@ -73,6 +73,9 @@ def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterat
         other = lexicon.random_concept(rng)
         text = grammar.write(rng, meaning, partial(lexicon.noun, rng),
                              lambda thing, unit, c=other: lexicon.noun(rng, Thing(c.name, c.kind), unit))
+        if len(meaning.things) == 1 and meaning.things[0].name and rng.random() < 0.02:
+            like, between = rng.choice(grammar.LIKES), rng.choice((" ", ", ", "... ", ". "))
+            text = like.format(lexicon.noun(rng, meaning.things[0])) + between + text
         if rng.random() < 0.05:
             talk, between = rng.choice(grammar.TALK), rng.choice((", ", ". ", "... ", "! ", " "))
             text = rng.choice((f"{talk}{between}{text}", f"{text}{between}{talk}"))
@@ -86,7 +89,8 @@ def plain_words(rng: random.Random, lexicon: Lexicon, count: int) -> list[Name]:
         word = lexicon.noun(rng, thing, unit)
         return word if OPEN in word else f"{OPEN}{word}{CLOSE}"
 
-    found = Counter(word for talk in lexicon.module.TALK for word in WORD.findall(talk.lower()) * 2)
+    said = (*lexicon.module.TALK, *lexicon.module.LIKES)
+    found = Counter(word for phrase in said for word in WORD.findall(phrase.lower()) * 2)
     for _ in range(count):
         text = lexicon.module.write(rng, random_meaning(rng, lexicon), marked,
                                     lambda thing, unit: marked(Thing(lexicon.random_concept(rng).name), unit))

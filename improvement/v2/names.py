@@ -155,11 +155,14 @@ class Names:
             last = end if end > start else last
         return [part for part in found if not any(
             whole.start <= part.start and part.end <= whole.end and whole.english[0] != part.english[0]
-            for whole in found if whole.exact and part.end - part.start < whole.end - whole.start)]
+            and (whole.exact or (whole.sure and part.end - part.start < 2 and " " not in text[whole.start : whole.end]))
+            for whole in found if part.end - part.start < whole.end - whole.start)]
 
     def find_alike(self, text: str, start: int, latin: bool) -> Match | None:
         """A name that begins at a place in a text, with one letter wrong, missing or too many."""
         best: tuple[int, int, Match] | None = None
+        if text[start + 1 : start + 2].isspace():
+            return None
         for end in range(start + 2, min(len(text), start + LONGEST) + 1):
             if text[end - 1].isspace() or (latin and end < len(text) and is_latin(text[end])):
                 continue

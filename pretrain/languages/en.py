@@ -21,6 +21,7 @@ PLACES = tuple(V["places"].items())
 ASKS = words(V["asks"])
 AFTER = words(V["after"])
 TALK = words(V["talk"])
+LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
 
 

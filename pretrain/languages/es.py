@@ -20,6 +20,7 @@ ASKS = words(V["asks"])
 AFTER = words(V["after"])
 FILLERS = words(V["fillers"])
 TALK = words(V["talk"])
+LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
 
 

@@ -26,6 +26,7 @@ BEFORE = words(V["before"])
 AFTER = words(V["after"])
 FILLERS = words(V["fillers"])
 TALK = words(V["talk"])
+LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
 
 

@@ -36,6 +36,7 @@ COPULAS = V["copulas"]
 NOT = V["not"]
 SOUNDS = words(V["sounds"])
 TALK = words(V["talk"])
+LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
 
 
