@@ -136,8 +136,9 @@ class StepRanking(pl.Callback):
         save_image(curves([r.step for r in ranked], {
             "fidelity: like the training pictures": [r.fidelity for r in ranked],
             "editability: does what else the prompt says": [r.editability for r in ranked]}, best.step), run / CURVES)
-        print(f"{len(ranked)} saved steps, judged by {self.name} on {self.pictures} pictures of the word alone and "
-              f"{len(self.edits)} of edits, in {time.monotonic() - started:.0f} s:\n{describe(ranked, best)}\n"
+        print(f"{len(ranked)} saved step{'s' * (len(ranked) != 1)}, judged by {self.name} on {self.pictures} of the "
+              f"word alone and {len(self.edits)} of edits, in {time.monotonic() - started:.0f} s:\n"
+              f"{describe(ranked, best)}\n"
               f"{folder / BEST} is step {best.step}; the curves: {run / CURVES}", file=sys.stderr)
         return ranked
 
