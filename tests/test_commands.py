@@ -39,6 +39,7 @@ COMMANDS = {
     "pretrain.multilingual": "--run OUT --out OUT --pairs none.csv",
     "pretrain.pairs": None,
     "pretrain.tokenizer": None,
+    "benchmarks.aligner": None,
     "benchmarks.faults.__main__": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "benchmarks.stable_diffusion": None,
