@@ -48,7 +48,9 @@ def write_multilingual(folder: Path, text_encoder: BERTEmbedder) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the checkpoint."""
-    parser = CommandParser(description="Write a checkpoint of random weights for a config.")
+    parser = CommandParser(
+        description="Write a checkpoint of random weights for a config.",
+        example="python -m benchmarks.random_checkpoint --out model.ckpt")
     parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
     parser.add_argument("--multilingual", type=Path, metavar="FOLDER", help="write a stand-in for xlm-roberta-base and "

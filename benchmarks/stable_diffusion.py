@@ -20,6 +20,7 @@ from typing import NamedTuple
 from benchmarks.random_checkpoint import random_weights
 from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.errors import UserError
+from ldm.progress import say
 from load import ROOT, load_config, merge_configs, meta_model
 
 CONFIG = ROOT / "configs/stable-diffusion/v1-finetune.yaml"
@@ -90,7 +91,9 @@ def draw(folder: Path, out: Path, steps: int = 2) -> Measured:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = CommandParser(description="Time and memory of Stable Diffusion 1.x with random weights.")
+    parser = CommandParser(
+        description="Time and memory of Stable Diffusion 1.x with random weights.",
+        example="python -m benchmarks.stable_diffusion --batch 2")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where the model is, or is made and kept; "
                         "default: a temporary folder")
     parser.add_argument("--batch", type=count, default=1, help="pictures in a training step")
@@ -100,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not folder.exists():
             start = time.perf_counter()
             write_random_folder(folder)
-            print(f"{folder}: written in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            say(f"{folder}: written in {time.perf_counter() - start:.0f} s")
         rows = [(name, run.seconds, run.busy, run.memory) for name, run in (
             ("load", learn(folder, Path(place, "logs"), 0)),
             (f"load, learn one step of {opt.batch} pictures of 512 px",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 
 import torch
 
 from ldm.errors import UserError
 from ldm.processes import processes
+from ldm.progress import say
 
 
 def has_apple_gpu() -> bool:
@@ -29,7 +29,7 @@ def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:
     is_apple = not count and has_apple_gpu()
     if not count and not is_apple:
         if gpus is not None:
-            print(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU", file=sys.stderr)
+            say(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU")
         return "cpu", 1
     missing = [n for n in wanted if not 0 <= n < (count or 1)]
     if missing:
@@ -70,7 +70,7 @@ def allow_tf32(device: torch.device) -> None:
     if device.type == "cuda" and torch.version.hip is None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     else:
-        print(f"--tf32: there is no TF32 on this {device.type.upper()}; float32 stays as it is", file=sys.stderr)
+        say(f"--tf32: there is no TF32 on this {device.type.upper()}; float32 stays as it is")
 
 
 def is_first_process() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,7 @@ def sample_prompt(
     precision: str = "full",                     # one of PRECISIONS
     verbose: bool = False,                       # show a progress bar
     negative_prompt: str = "",                   # what guidance goes away from; of all pictures
+    callback: Callable[[int], object] | None = None,  # is called after each step with its number
 ) -> torch.Tensor:
     """Pictures [len(seeds), 3, H, W] in about [-1, 1] of prompts in which words may have weights (ldm.prompts).
 
@@ -108,7 +109,7 @@ def sample_prompt(
                             f"{_remedy(precision, 'take another embedding file or checkpoint')}")
         z, _ = SAMPLERS[sampler](model).sample(
             steps, n, shape or latent_shape(model), cond.expand(n, -1, -1), eta=eta, generators=generators,
-            verbose=verbose, unconditional_guidance_scale=scale,
+            verbose=verbose, callback=callback, unconditional_guidance_scale=scale,
             unconditional_conditioning=uncond.expand(n, -1, -1))
         images = model.decode_first_stage(z)
     if not torch.isfinite(images).all():

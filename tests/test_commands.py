@@ -40,6 +40,7 @@ COMMANDS = {
     "pretrain.multilingual": "--run OUT --out OUT --pairs none.csv",
     "pretrain.pairs": None,
     "pretrain.tokenizer": None,
+    "benchmarks.aligner": None,
     "benchmarks.faults.__main__": None,
     "benchmarks.profile": "draw --model none.ckpt",
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",

@@ -10,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm.cli import (
-    first_line,
-    quiet_lightning,
-)
+from ldm import progress
+from ldm.cli import first_line, quiet_lightning
 from ldm.errors import UserError
 from ldm.runs import Run
 from load import (
@@ -70,11 +68,11 @@ def choose_start(opt: argparse.Namespace, configs: list[DictConfig], dataset: An
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, if there is one, in one of several processes that work together."""
+    """`ldm.progress.say`, in one of several processes that work together."""
     from ldm.devices import is_first_process
 
-    if text and is_first_process():
-        print(text, file=sys.stderr)
+    if is_first_process():
+        progress.say(text)
 
 
 def take_learned(run: Run, inversion: TextualInversion) -> None:
@@ -119,7 +117,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
-    from ldm.plan import Pace
+    from ldm.plan import LearningBar, Pace
     from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
@@ -136,7 +134,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
         **trainer_config,
     }
     if arguments.get("enable_progress_bar", True):
-        callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
+        callbacks.append(LearningBar())
     try:
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
