@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 def nearest_words(vector: torch.Tensor, token_embeddings: torch.Tensor, tokenizer, count: int = 5) -> str:
     """The vocabulary's words whose token embeddings [V, D] are most similar to a vector [D] by cosine."""
-    import torch.nn.functional as F
+    from ldm.nearest import nearest
 
-    cosine, ids = F.cosine_similarity(vector[None], token_embeddings).topk(count)
-    words = tokenizer.tokenizer.convert_ids_to_tokens(ids.tolist())
-    return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
+    return ", ".join(f"{word} {c:.2f}" for word, c in nearest(vector, token_embeddings, tokenizer, count))
 
 
 def injected_positions(manager, tokens: torch.Tensor) -> dict[int, str]:

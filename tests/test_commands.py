@@ -25,6 +25,7 @@ COMMANDS = {
     "check.check_learned": "none.pt --data_root dataset/flamingo",
     "check.check_model": "none.ckpt",
     "check.check_placeholder": "none.pt",
+    "check.report": "none",
     "evaluation.emoji_suite": "--ckpt_path none.ckpt",
     "evaluation.options_suite": "--ckpt_path none.ckpt",
     "evaluation.evaluate": "--embedding_path none.pt --data_root dataset/flamingo",
