@@ -95,6 +95,8 @@ def get_parser() -> CommandParser:
     add("--scale", type=guidance, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
         "model's own, 5 unless its config says otherwise")
     add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
+    add("--compile", action="store_true", help="compile the network with torch.compile at the first step, which takes "
+        "minutes: for many pictures on a GPU; needs a C++ compiler, or on a GPU Triton")
     parser.add_json()
     parser.set_defaults(was={})  # what the picture of --like was made with
     return parser
@@ -140,6 +142,7 @@ def picture_settings(opt: argparse.Namespace, shape: tuple[int, int, int], model
         settings |= {"Initial words": json.dumps(opt.init_word, ensure_ascii=False)} if opt.init_word else {}
     if aligner := getattr(model.cond_stage_model, "aligner_file", None):
         settings["Aligner"], settings["Aligner hash"] = aligner, file_identity(resolve_file(aligner))
+    settings |= {name: "yes" for name, asked in (("TF32", opt.tf32), ("Compiled", opt.compile)) if asked}
     return settings | {"Version": version()}
 
 
@@ -220,14 +223,17 @@ def draw(opt: argparse.Namespace, outdir: Path) -> dict[str, Any]:
         return written
     import torch
 
+    from ldm.compiling import check_compiler
     from ldm.data.pictures import grid, save_numbered, to_image
     from ldm.devices import own_gpu
     from ldm.generate import draw_only
 
     opt.gpus = own_gpu() if opt.gpus is None else opt.gpus
     model = load_model(opt)
+    if opt.compile:
+        check_compiler(model.device)
     setting = set_up(opt, model, [task.prompt for task in tasks])
-    draw_only(model, opt.precision)
+    draw_only(model, opt.precision, opt.compile)
     each = opt.n_iter * opt.n_samples
     pictures: list[torch.Tensor] = []  # of the prompt under way
     parts = batches(tasks, opt)

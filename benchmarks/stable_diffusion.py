@@ -9,7 +9,6 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import math
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.random_checkpoint import random_weights
 from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.errors import UserError
 from ldm.progress import say
@@ -48,8 +48,6 @@ def write_letters(folder: Path) -> None:
 
 def write_random_folder(folder: Path) -> None:
     """Write the model with random weights of float32 as a folder of diffusers."""
-    import torch
-
     from ldm.diffusers_folder import write_folder
 
     with tempfile.TemporaryDirectory() as letters:
@@ -57,12 +55,8 @@ def write_random_folder(folder: Path) -> None:
         config = merge_configs(load_config(CONFIG), {"model": {"params": {"cond_stage_config": {"params": {
             "version": letters}}}}})
         model = meta_model(config, None)
-        torch.manual_seed(0)
-        weights = {name: torch.randn(p.shape, device="cpu") / math.sqrt(math.prod(p.shape[1:])) if p.dim() > 1 else
-                   torch.full(p.shape, float(name.endswith("weight")), device="cpu")
-                   for name, p in model.named_parameters() if not name.startswith("embedding_manager.")}
         encoder = model.cond_stage_model
-        write_folder(folder, config.model, weights, encoder.tknz_fn.tokenizer, encoder.max_seq_len)
+        write_folder(folder, config.model, random_weights(model), encoder.tknz_fn.tokenizer, encoder.max_seq_len)
 
 
 def measured(*arguments: object) -> Measured:

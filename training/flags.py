@@ -78,7 +78,7 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
     add("-b", "--base", nargs="*", default=[], metavar="YAML", help="configs, merged from left to right")
     add_switch(group, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
     add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
-    add_model_flags(group, "--variant", "--gpus", several_gpus=True)
+    add_model_flags(group, "--variant", "--gpus", "--tf32", several_gpus=True)
     add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
     add("-n", "--name", help="name of the run; default: the first config's")
     add("-f", "--postfix", help="goes behind the name")
@@ -108,6 +108,8 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     add("--checkpointing", choices=("auto", "on", "off"), help="compute activations twice instead of keeping them, "
         "which is slower; auto: in as many blocks as memory needs; default: auto, whatever the config says, or as an "
         "override of use_checkpoint says")
+    add("--compile", action="store_true", help="compile the network with torch.compile at the first step, which takes "
+        "minutes, and faster steps then: needs a C++ compiler, or on a GPU Triton")
     add_switch(group, "--no-test", default=False, help="do not run the config's test data after training")
 
 

@@ -185,8 +185,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
+    from ldm.compiling import check_compiler, compile_network
     from ldm.data.data_module import DataModuleFromConfig
     from ldm.data.personalized import PersonalizedBase
+    from ldm.devices import allow_tf32
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
     from ldm.memory import lay_out
@@ -208,6 +210,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     if opt.seeds > 1 and trainer.world_size > 1:
         raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
                         "number, or begin a run with each --seed")
+    if opt.tf32:
+        allow_tf32(trainer.strategy.root_device)
+    if opt.compile:
+        check_compiler(trainer.strategy.root_device)
     rate = learning_rate(config, trainer)
     dataset = getattr(data, "datasets", {}).get("train")
     model = build_model(config, run, None if opt.init_word != AUTO else lambda model: choose_start(
@@ -217,6 +223,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
     say(lay_out(model, lambda: meta_model(config, config.run.actual_resume), config.data.params.batch_size,
                 opt.checkpointing, str(trainer.precision), trainer.strategy.root_device))
+    if opt.compile:
+        compile_network(model, learning=True)
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)

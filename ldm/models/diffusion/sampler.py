@@ -56,7 +56,7 @@ class Sampler:
         """
         if ddim_eta and not self.stochastic:
             raise UserError(f"{type(self).__name__} is deterministic: eta must be 0")
-        alphas_cumprod = self.model.alphas_cumprod.double().cpu().numpy()
+        alphas_cumprod = self.model.alphas_cumprod.cpu().double().numpy()  # Apple's GPUs have no doubles
         self.ddim_timesteps = make_ddim_timesteps(ddim_num_steps, len(alphas_cumprod))
         self.ddim_alphas = alphas_cumprod[self.ddim_timesteps]
         self.ddim_alphas_prev = np.append(alphas_cumprod[0], self.ddim_alphas[:-1])
