@@ -45,6 +45,7 @@ COMMANDS = {
     "benchmarks.faults.__main__": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "benchmarks.stable_diffusion": None,
+    "webui.__main__": "--ckpt_path none.ckpt --logdir OUT",
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }
 
