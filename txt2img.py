@@ -83,7 +83,8 @@ def get_parser() -> CommandParser:
         "they were made with")
     add("--H", type=pixels, help="height in pixels; default: the model's own")
     add("--W", type=pixels, help="width in pixels; default: the model's own")
-    add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
+    add("--seed", type=picture_seed, default=42,
+        help="seed of the first picture of each prompt; picture i has seed + i")
     sampling = parser.add_argument_group("sampling")
     add = sampling.add_argument
     add("--ddim_steps", type=count, default=50, help="sampling steps, from 1 to the model's number of timesteps")

@@ -183,7 +183,9 @@ def table(report: dict[str, Any]) -> str:
 
 def get_parser() -> CommandParser:
     """The flags."""
-    parser = CommandParser(description="Time and memory of this project beside diffusers, from the same weights.")
+    parser = CommandParser(
+        description="Time and memory of this project beside diffusers, from the same weights.",
+        example="python -m benchmarks.speed --model models/ldm/text2img-large/model.ckpt")
     add = parser.add_argument
     add("--model", type=Path, metavar="CKPT", help="a checkpoint of latent diffusion; default: a small model with "
         "random weights")

@@ -62,8 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
         "nearest vocabulary words; with a prompt, where the vectors go in and how far "
         "the text features move.",
         example='python -m check.check_placeholder logs/RUN/checkpoints/embeddings.pt --prompt "a photo of a *"')
-    parser.add_argument("embedding", metavar="EMBEDDING")
-    parser.add_argument("--prompt", help="a prompt to look at; weights in it are left out")
+    parser.add_argument("embedding", metavar="FILE", help="learned words")
+    parser.add_argument("--prompt", metavar="TEXT", help="a prompt to look at; weights in it are left out")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
     check_files(opt.embedding, opt.config, opt.ckpt_path)

@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Measure the embedded model: words it knows, and words it learns.",
         example="python -m evaluation.emoji_suite --json report.json")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--parts", nargs="+", choices=PARTS + MORE,
                         help=f"what to measure; default: all but {', '.join(MORE)}")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)

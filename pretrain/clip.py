@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train the judge, or go on with it, and write it to --out."""
     flags = parser("Train the emoji world's CLIP.", "python -m pretrain.clip --run pretrain/runs/clip",
                    minutes=25, batch_size=192, learning_rate=1e-3)
-    flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
+    flags.add_argument("--out", type=Path, default=JUDGE, metavar="FOLDER", help="folder for the finished model")
     opt = flags.parse_args(arguments)
     check_packages()
     import torch

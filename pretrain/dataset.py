@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
         description="Write five pictures each of concepts that no training has seen.",
         example='python -m pretrain.dataset --out dataset flamingo "hot pepper"')
     flags.add_argument("names", nargs="*", help="held-out concepts; default: all of them")
-    flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
+    flags.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for a folder of each")
     opt = flags.parse_args(arguments)
     concepts = {c.name: c for c in held_out()}
     for name in opt.names:
