@@ -5,6 +5,7 @@ With the published 1.45 B config this stands in for the published checkpoint whe
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

@@ -6,6 +6,7 @@ process of its own, for the memory. Without --model it is a small model with ran
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

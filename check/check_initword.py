@@ -5,6 +5,7 @@ Which word tells most about some pictures: python -m check.check_initword --data
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

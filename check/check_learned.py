@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("embedding", metavar="FILE", help="learned words")
     parser.add_argument("--data_root", required=True, metavar="FOLDER",
                         help="folder with the pictures it was learned from")
-    parser.add_argument("--prompt", nargs="+", metavar="TEXT", help="prompts to draw; default: five with the learned word")
+    parser.add_argument("--prompt", nargs="+", metavar="TEXT",
+                        help="prompts to draw; default: five with the learned word")
     parser.add_argument("--out", default="outputs/learned.png", metavar="PNG", help="where the sheet goes")
     parser.add_argument("--ddim_steps", type=count, default=50, help="sampling steps")
     parser.add_argument("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")

@@ -8,6 +8,7 @@ All measured with models/clip/emoji, a CLIP that knows every concept.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

@@ -6,6 +6,7 @@ the judge says of the pictures is compared concept by concept with what it says 
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

@@ -150,7 +150,8 @@ def suite_flags(parser: argparse.ArgumentParser, out: str) -> argparse.ArgumentP
     parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
     parser.add_argument("--ddim_steps", type=count, default=20, help="sampling steps, of DPM-Solver++")
     parser.add_argument("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")
-    parser.add_argument("--init_word", metavar="WORD", help="start all words from this one; default: the kind that each concept is of")
+    parser.add_argument("--init_word", metavar="WORD",
+                        help="start all words from this one; default: the kind that each concept is of")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     add_model_flags(parser, without=["--embedding_path"])
     return parser

@@ -6,6 +6,7 @@ two words draw from the same noise is compared concept by concept.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

@@ -8,6 +8,7 @@ people type them (typed/, evaluation/prompts), which nothing was trained on or c
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

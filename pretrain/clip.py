@@ -5,6 +5,7 @@ It sees every concept, held-out ones too: it measures, and never helps to draw.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

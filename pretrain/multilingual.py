@@ -6,6 +6,7 @@ stand side by side (translation language modelling, Lample & Conneau, arXiv 1901
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

@@ -6,6 +6,7 @@ improvement/v2/sentences.py, which are regular, are among them.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

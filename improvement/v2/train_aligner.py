@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -50,9 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--learning_rate", type=rate, default=4e-3, help="peak rate")
     add("--feature_weight", type=weight, default=1.0, help="of the loss on the text encoder's output")
     add("--english_share", type=share, default=0.25, help="share of English sentences among the sources")
-    add("--width", type=count, default=192, help="of a new aligner, a multiple of 32")
-    add("--layers", type=count, default=3, help="layers of a new aligner")
-    add("--dropout", type=share, default=0.1, help="in the aligner; 0 where pairs never come twice")
+    new = parser.add_argument_group("a new aligner").add_argument
+    new("--width", type=count, default=192, help="of a new aligner, a multiple of 32")
+    new("--layers", type=count, default=3, help="layers of a new aligner")
+    new("--dropout", type=share, default=0.1, help="in the aligner; 0 where pairs never come twice")
     add("--validate_every", type=count, default=1000, metavar="STEPS", help="steps between two looks at --validation")
     add("--validation", type=natural, default=500, help="pairs kept out of training")
     add("--placeholders", nargs="+", default=["*", "&"], metavar="STRING", help="of learned words in the pairs")
