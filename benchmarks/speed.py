@@ -6,6 +6,7 @@ process of its own, for the memory. Without --model it is a small model with ran
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -204,7 +205,9 @@ def folder_of(opt: Any, place: Path) -> Path:
 
 def get_parser() -> CommandParser:
     """The flags."""
-    parser = CommandParser(description="Time and memory of this project beside diffusers, from the same weights.")
+    parser = CommandParser(
+        description="Time and memory of this project beside diffusers, from the same weights.",
+        example="python -m benchmarks.speed --model models/ldm/text2img-large/model.ckpt")
     add_model(parser)
     add = parser.add_argument
     add("--rows", nargs="+", choices=NAMES, default=list(NAMES), help="what to measure; default: everything")

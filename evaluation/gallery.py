@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
                         help="where it goes")
     parser.add_argument("--beside", choices=VARIANTS, help="draw a second row from the same noise: with the word and "
                         "adapter that v1 learns, or with the same word in Korean prompts through v2")
-    parser.add_argument("--seed", type=picture_seed, default=0, help="of the first picture of each row")
+    parser.add_argument("--seed", type=picture_seed, default=0, help="seed of the first picture of each row")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     suite = Suite(opt, opt.variant)
     other = Suite(opt, opt.beside) if opt.beside else None

@@ -8,6 +8,7 @@ people type them (typed/, evaluation/prompts), which nothing was trained on or c
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -182,8 +183,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Compare Korean prompts through v2 with English prompts.",
         example="python -m evaluation.v2_suite --json report.json")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
-    parser.add_argument("--pairs", type=Path, default=PAIRS, help="what the aligner was trained on")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--pairs", type=Path, default=PAIRS, metavar="CSV", help="what the aligner was trained on")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     check_files(opt.pairs)
     comparison = Comparison(opt)

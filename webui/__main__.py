@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -19,7 +20,8 @@ LOCAL = "127.0.0.1"
 def get_parser() -> CommandParser:
     """The flags of the page."""
     parser = CommandParser(prog="python -m webui", description="Open a page in the browser: learn words from pictures, "
-                           "and draw with them.", epilog="Ctrl-C ends the page; a run that learns goes on.")
+                           "and draw with them.", epilog="Ctrl-C ends the page; a run that learns goes on.",
+                           example="python -m webui --port 7861")
     add = parser.add_argument
     add_model_flags(parser, without=["--embedding_path"])
     add("-l", "--logdir", default="logs", metavar="FOLDER", help="where runs are and go")

@@ -16,6 +16,7 @@ import gradio as gr
 
 from webui import compare, draw, learn, words
 from webui.page import Page
+from webui.shelf import names_of
 from webui.uploads import MOST_BYTES, tidy
 
 STYLE = Path(__file__).with_name("style.css")
@@ -54,22 +55,21 @@ def connect(page: Page, blocks: gr.Blocks, tabs: gr.Tabs, learning: dict[str, An
     """What happens between tabs: the words are the same in all of them."""
     lists = [drawing["words"], wording["words"], wording["several"], comparing["words"], comparing["run"]]
 
-    def listed() -> tuple[Any, ...]:
-        """The words as they are now."""
+    def listed(chosen: str | None) -> tuple[Any, ...]:
+        """The words as they are now, with one of them chosen."""
         known = page.words()
-        choices = page.choices()
-        ids = [word.id for word in known]
-        runs = [(word.name, word.id) for word in known if word.steps]
-        return ([name for word in known for name in word.names], gr.Dropdown(choices=choices),
-                gr.Dropdown(choices=choices), gr.Dropdown(choices=choices), gr.Dropdown(choices=runs)) if ids else (
-            [], *[gr.Dropdown(choices=[]) for _ in lists[1:]])
+        choices = [(word.name + " (v1)" * word.adapter, word.id) for word in known]
+        runs = [choice for choice, word in zip(choices, known, strict=True) if word.steps]
+        chosen = chosen if chosen in [id for _, id in choices] else next((id for _, id in choices), None)
+        return (names_of(known), gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=choices),
+                gr.Dropdown(choices=choices), gr.Dropdown(choices=runs))
 
-    blocks.load(listed, outputs=lists, api_name="words", show_progress="hidden")
+    blocks.load(listed, wording["words"], lists, api_name="words", show_progress="hidden")
     blocks.load(learning["refresh"], learning["runs"], learning["view"], api_visibility="private",
                 show_progress="hidden")
-    tabs.select(listed, outputs=lists, api_visibility="private", show_progress="hidden")
+    tabs.select(listed, wording["words"], lists, api_visibility="private", show_progress="hidden")
     for event in wording["changed"]:
-        event.then(listed, outputs=lists, api_visibility="private", show_progress="hidden")
+        event.then(listed, wording["words"], lists, api_visibility="private", show_progress="hidden")
 
     def use(id: str | None) -> tuple[Any, ...]:
         """Show the tab Draw, with a prompt for the word of a run."""
@@ -77,7 +77,7 @@ def connect(page: Page, blocks: gr.Blocks, tabs: gr.Tabs, learning: dict[str, An
         return gr.Tabs(selected="draw"), f"a photo of a {job.name}" if job else gr.skip()
 
     learning["use"].click(use, learning["runs"], [tabs, drawing["prompt"]], api_visibility="private").then(
-        listed, outputs=lists, api_visibility="private", show_progress="hidden")
+        listed, wording["words"], lists, api_visibility="private", show_progress="hidden")
 
     def left(request: gr.Request) -> None:
         """Whoever has closed the page wants no more pictures."""

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from omegaconf import OmegaConf
 from PIL import Image
 
 from ldm.data.pictures import save_numbered, titled_columns
@@ -16,6 +17,8 @@ from ldm.embedding_files import read_words
 from ldm.errors import UserError
 from ldm.placeholders import STAR
 from ldm.ranking import spread
+from load import load_config
+from training.config import INIT_WORDS
 from webui.page import Page, as_it_comes, bar, told
 from webui.shelf import Word
 from webui.studio import Cancelled, Order
@@ -103,9 +106,13 @@ def columns_of(page: Page, ids: Sequence[str], start: bool, other: bool, run: st
 
 
 def start_of(word: Word) -> str:
-    """What a word's learning started from, as its file says."""
+    """What a word's learning started from, as its file or the config of its run says."""
     known = next(iter(read_words(word.file).provenance.values()), None)
-    return (known.init_word if known else None) or "thing"
+    if known and known.init_word:
+        return known.init_word
+    configs = sorted(map(str, word.run.glob("configs/*-project.yaml"))) if word.run else []
+    words = OmegaConf.select(load_config(*configs), INIT_WORDS) if configs else None
+    return str(words[0]) if words else "thing"
 
 
 def drawing(page: Page, prompts: list[str], columns: list[Column], steps: int, seed: int, session: str

@@ -74,7 +74,7 @@ def build(page: Page) -> dict[str, Any]:
                 go = gr.Button("Draw", variant="primary", elem_id="draw", min_width=140)
                 cancel = gr.Button("Stop drawing", elem_id="cancel", min_width=140)
             with gr.Accordion("Draw a picture from here again", open=False):
-                again = local_file(label="A PNG that was made here or by txt2img.py", file_types=[".png"], height=110,
+                again = local_file(label="A PNG that was made here", file_types=[".png"], height=150,
                                   elem_id="again")
         with gr.Column(scale=6, min_width=300):
             going = gr.HTML("", elem_id="going")

@@ -17,7 +17,7 @@ from pathlib import Path
 from ldm.embedding_files import PUBLISHED, Words, read_words, write_words
 from ldm.errors import UserError
 from ldm.files import write_bytes
-from ldm.placeholders import STAR, call_words, check_placeholder, name_of_file, same_name
+from ldm.placeholders import STAR, check_placeholder, name_of_file, same_name
 from ldm.ranking import saved_steps
 from ldm.util import ROOT, quoted
 
@@ -77,14 +77,15 @@ class Shelf:
         for file in self.files.glob("*"):
             found += self._read(file, None) if not file.name.startswith(".") else []
         found = sorted(found, key=lambda item: (_begun(item[0], item[1]), str(item[0])))[-MOST_WORDS:]
-        names = iter(call_words([(file, None if own == STAR else own)
-                                 for file, _, words in found for own in words.own_names]))
+        taken: set[str] = set()
         listed = []
         for file, run, words in found:
-            path = file if run is None else run
-            listed.append(Word(
-                path.relative_to(self.logdir).as_posix(), file, run, tuple(next(names) for _ in words.vectors),
-                tuple(words.own_names), min(words.widths), bool(words.adapter), _written(file)))
+            names = []
+            for own in words.own_names:
+                names.append(_free(name_of_file(file) if own in (None, STAR) else str(own), taken))
+                taken.add(same_name(names[-1]))
+            listed.append(Word((run or file).relative_to(self.logdir).as_posix(), file, run, tuple(names),
+                               tuple(words.own_names), min(words.widths), bool(words.adapter), _written(file)))
         return listed[::-1]
 
     @staticmethod
@@ -112,11 +113,7 @@ class Shelf:
 
     def free_name(self, wanted: str) -> str:
         """A name that no word has: the one wanted, or the same with a number."""
-        taken = {same_name(name) for word in self.listing() for name in word.names}
-        name, n = wanted, 2
-        while same_name(name) in taken:
-            name, n = (f"{wanted[:-1]}-{n}>" if wanted.endswith(">") else f"{wanted}-{n}"), n + 1
-        return name
+        return _free(wanted, {same_name(name) for word in self.listing() for name in word.names})
 
     def check_name(self, name: str) -> str:
         """A name for a new word, stripped. Raises UserError where it can be none, or is taken."""
@@ -217,6 +214,13 @@ class Shelf:
             word.file.unlink(missing_ok=True)
         else:
             shutil.rmtree(word.run)
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, n = wanted, 2
+    while same_name(name) in taken:
+        name, n = (f"{wanted[:-1]}-{n}>" if wanted.endswith(">") else f"{wanted}-{n}"), n + 1
+    return name
 
 
 def _check_ours(word: Word) -> None:

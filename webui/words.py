@@ -38,7 +38,7 @@ def build(page: Page) -> dict[str, Any]:
             shown = gr.HTML("<p>Choose a word to see what it is.</p>", elem_id="about")
         with gr.Column(scale=5, min_width=300):
             with gr.Accordion("Bring a word from a file", open=True):
-                file = local_file(label="embeddings.pt, learned_embeds.bin, .safetensors, ...", height=110,
+                file = local_file(label="Embedding file", height=150,
                                  file_types=[".pt", ".bin", ".safetensors", ".ckpt"], elem_id="import")
                 imported = gr.HTML("", elem_id="imported")
             with gr.Accordion("Take it with you", open=True):
