@@ -41,7 +41,8 @@ def build(page: Page) -> dict[str, Any]:
             other = gr.Checkbox(False, label="Beside the same word, the prompt read by the translator (v2)")
             run = gr.Dropdown([], label="Or the steps of one run", elem_id="compare-run")
             with gr.Row():
-                steps = gr.Slider(1, 100, 20, step=1, label="Sampling steps", min_width=140)
+                steps = gr.Slider(1, 100, 20, step=1, label="Sampling steps", min_width=140,
+                                  elem_id="compare-steps")
                 seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120)
             with gr.Row():
                 go = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)

@@ -52,10 +52,10 @@ def build(page: Page) -> dict[str, Any]:
             words = gr.HTML([], html_template=BUTTONS, js_on_load=INSERT, elem_id="words", elem_classes="words")
             negative = gr.Textbox(label="What it shall not show", lines=1, max_lines=3, max_length=2000)
             with gr.Row():
-                count = gr.Slider(1, MOST_PICTURES, 4, step=1, label="Pictures", min_width=140)
-                steps = gr.Slider(1, MOST_STEPS, 30, step=1, label="Steps", min_width=140)
+                count = gr.Slider(1, MOST_PICTURES, 4, step=1, label="Pictures", min_width=140, elem_id="count")
+                steps = gr.Slider(1, MOST_STEPS, 30, step=1, label="Steps", min_width=140, elem_id="sampling-steps")
             with gr.Row():
-                seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120)
+                seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed")
                 another = gr.Button("Another seed", min_width=120, elem_classes="beside")
             with gr.Accordion("More settings", open=False):
                 language = gr.Radio(LANGUAGES, value="auto", label="The prompt's language", info="Korean, Japanese, "
@@ -73,7 +73,7 @@ def build(page: Page) -> dict[str, Any]:
             with gr.Row():
                 go = gr.Button("Draw", variant="primary", elem_id="draw", min_width=140)
                 cancel = gr.Button("Stop drawing", elem_id="cancel", min_width=140)
-            with gr.Accordion("Draw a picture from here again", open=False):
+            with gr.Accordion("Draw a picture from here again", open=False, elem_id="again-field"):
                 again = local_file(label="A PNG that was made here", file_types=[".png"], height=150,
                                   elem_id="again")
         with gr.Column(scale=6, min_width=300):
