@@ -65,8 +65,10 @@ def print_best(opt: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print a table of init words."""
-    parser = CommandParser(description="Print the word pieces and token ids of init words, and whether one vector can "
-                           "start from one piece; or, with --data_root, the ten words that tell most about pictures.")
+    parser = CommandParser(
+        description="Print the word pieces and token ids of init words, and whether one vector can "
+        "start from one piece; or, with --data_root, the ten words that tell most about pictures.",
+        example='python -m check.check_initword fruit "green apple"')
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--data_root", metavar="FOLDER", help="pictures to find a word for")
     parser.add_argument("--base", nargs="+", metavar="YAML", help="training configs, of which the data set counts; "

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from ldm.cli import run_command, share, weight
+from ldm.progress import bar
 from load import instantiate_from_config, load_config
 from pretrain.bank import render_bank
 from pretrain.checkpoint import Run, parser
@@ -68,7 +68,9 @@ def held_out_pictures(count: int, device: torch.device) -> torch.Tensor:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the autoencoder, or go on with it, and write autoencoder.ckpt into the run folder."""
-    flags = parser("Train the emoji model's autoencoder.", minutes=45, batch_size=8, learning_rate=2e-3)
+    flags = parser("Train the emoji model's autoencoder.",
+                   "python -m pretrain.autoencoder --run pretrain/runs/autoencoder",
+                   minutes=45, batch_size=8, learning_rate=2e-3)
     flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
     flags.add_argument("--recolour", type=share, default=0.25, help="share of batches with colour channels swapped")
     opt = flags.parse_args(arguments)
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     test = held_out_pictures(128, device)
     run = Run(opt.run, opt.minutes, {"autoencoder": model}, muon_and_adam(model, opt.learning_rate))
     rng = np.random.default_rng(opt.seed + run.step)
-    bar, mean_loss = tqdm(desc="autoencoder", unit="step", initial=run.step), None
+    steps, mean_loss = bar(desc="autoencoder", initial=run.step), None
     while run.tick():
         x = to_pixels(bank[rng.integers(len(bank), size=opt.batch_size)], device)
         if rng.random() < opt.recolour:
@@ -99,11 +101,11 @@ def main(arguments: list[str] | None = None) -> None:
         loss = reconstruction_loss(x, y.float()) + opt.kl_weight * posterior.kl().float().mean()
         run.update(loss)
         mean_loss = float(loss) if mean_loss is None else 0.99 * mean_loss + 0.01 * float(loss)
-        bar.update()
+        steps.update()
         if run.step % 500 == 0:
             run.save()
             with torch.no_grad():
-                bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}  "
+                steps.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}  "
                           f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB")
     run.save()
     write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})

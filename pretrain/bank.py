@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from tqdm import tqdm
 
+from ldm.progress import bar
 from pretrain.world import GROUPS, Scene, all_concepts, caption, caption_ko, random_scene, render, seen
 
 Shown = tuple[Scene, int]  # what a picture shows, and the seed that its captions are drawn with
@@ -37,7 +37,7 @@ def render_bank(count: int, seed: int, groups: tuple[str, ...] = GROUPS, pixels:
     size = 500
     jobs = [(f"{seed}-{start}", min(size, count - start), groups, pixels, often) for start in range(0, count, size)]
     with multiprocessing.get_context("spawn").Pool() as pool:
-        yield from tqdm(pool.imap(_batch, jobs), total=len(jobs), desc="rendering", unit="batch")
+        yield from bar(pool.imap(_batch, jobs), total=len(jobs), desc="rendering", unit="batch")
 
 
 def captions(scenes: Iterable[Shown], language: str = "en") -> list[str]:

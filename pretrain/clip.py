@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from evaluation.measures import JUDGE, background, both_right, interval, ranks
 from ldm.cli import run_command
 from ldm.data.emoji import COLOURS
 from ldm.files import write_bytes
+from ldm.progress import bar
 from ldm.util import ROOT
 from pretrain.autoencoder import to_pixels
 from pretrain.bank import captions, render_bank
@@ -130,7 +130,8 @@ def finish(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, out: Path, devi
                        image_std=[0.5] * 3).save_pretrained(out)
     evaluator = CLIPEvaluator(str(out), device)
     unseen = set(held_out())
-    features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0) for c in tqdm(all_concepts())])
+    features = torch.stack([evaluator.encode_images(clean_renders(c)).mean(dim=0)
+                            for c in bar(all_concepts(), desc="concepts")])
     features = torch.nn.functional.normalize(features, dim=1)
     write_tensors(out / "concepts.safetensors", {"features": features.half()})
     write_bytes(out / "concepts.json", json.dumps(
@@ -143,7 +144,8 @@ def finish(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, out: Path, devi
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the judge, or go on with it, and write it to --out."""
-    flags = parser("Train the emoji world's CLIP.", minutes=25, batch_size=192, learning_rate=1e-3)
+    flags = parser("Train the emoji world's CLIP.", "python -m pretrain.clip --run pretrain/runs/clip",
+                   minutes=25, batch_size=192, learning_rate=1e-3)
     flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
     opt = flags.parse_args(arguments)
     check_packages()
@@ -175,7 +177,7 @@ def main(arguments: list[str] | None = None) -> None:
     both = torch.nn.ModuleDict({"clip": model, "prototypes": prototypes}).to(device)
     run = Run(opt.run, opt.minutes, {"both": both}, muon_and_adam(both, opt.learning_rate))
     rng = np.random.default_rng(opt.seed + run.step)
-    bar, right = tqdm(desc="clip", unit="step", initial=run.step, mininterval=10), 0.0
+    steps, right = bar(desc="clip", initial=run.step), 0.0
     answers = torch.arange(opt.batch_size, device=device)
     while run.tick():
         rows = draw_rows(order, opt.batch_size, rng)
@@ -188,9 +190,9 @@ def main(arguments: list[str] | None = None) -> None:
         run.update((F.cross_entropy(logits, answers) + F.cross_entropy(logits.T, answers)) / 2
                    + F.cross_entropy(named, torch.from_numpy(shown[rows]).to(device), ignore_index=SEVERAL))
         right = 0.99 * right + 0.01 * float((logits.argmax(dim=1) == answers).float().mean())
-        bar.update()
+        steps.update()
         if run.step % 500 == 0:
-            bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  found among {opt.batch_size}: {right:.3f}")
+            steps.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  found among {opt.batch_size}: {right:.3f}")
             run.save()
     run.save()
 

@@ -24,7 +24,9 @@ def write_pictures(concept: Concept, folder: Path, count: int = 5, pixels: int =
 
 def main(arguments: list[str] | None = None) -> None:
     """Write folders of pictures. Raises UserError, before any, for a name that is not a held-out concept's."""
-    flags = CommandParser(description="Write five pictures each of concepts that no training has seen.")
+    flags = CommandParser(
+        description="Write five pictures each of concepts that no training has seen.",
+        example='python -m pretrain.dataset --out dataset flamingo "hot pepper"')
     flags.add_argument("names", nargs="*", help="held-out concepts; default: all of them")
     flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
     opt = flags.parse_args(arguments)

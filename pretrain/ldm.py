@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 from ldm.cli import positive, run_command, share
 from ldm.data.pictures import save_grid
 from ldm.files import write_bytes
+from ldm.progress import bar
 from load import check_files, instantiate_from_config, load_config, load_weights, read_state_dict
 from pretrain.autoencoder import CONFIG, to_pixels
 from pretrain.bank import captions, render_bank
@@ -81,7 +81,10 @@ def export(model: LatentDiffusion, ema: LitEma, trained: torch.nn.Module, path: 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train UNet and text transformer, or go on with them, and write model.ckpt and config.yaml into the run folder."""
-    flags = parser("Train the emoji model's UNet and text transformer.", minutes=120, batch_size=64, learning_rate=2e-3)
+    flags = parser("Train the emoji model's UNet and text transformer.",
+                   "python -m pretrain.ldm --run pretrain/runs/ldm --scale_factor 1 "
+                   "--autoencoder pretrain/runs/autoencoder/autoencoder.ckpt",
+                   minutes=120, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--autoencoder", type=Path, required=True, help="checkpoint that pretrain.autoencoder wrote")
     flags.add_argument("--scale_factor", type=positive, required=True, help="as pretrain.autoencoder printed it")
     flags.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",
@@ -116,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     often = frozenset(opt.often.read_text(encoding="utf-8").splitlines() if opt.often else ())
     moments, texts = latent_bank(model, opt.run / "bank", opt.pictures, opt.seed, tuple(opt.groups), often, device)
     tknz_fn = model.cond_stage_model.tknz_fn
-    tokens = tknz_fn([t for ts in tqdm(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
+    tokens = tknz_fn([t for ts in bar(texts, desc="captions") for t in ts]).reshape(len(texts), -1, tknz_fn.max_length)
     nothing = tknz_fn("")[0]
     run = Run(opt.run, opt.minutes, {"trained": trained, "ema": ema}, muon_and_adam(trained, opt.learning_rate))
 
@@ -125,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     p_losses: Callable[..., torch.Tensor] = torch.compile(diffusion_loss) if opt.compile else diffusion_loss
     rng = np.random.default_rng(opt.seed + run.step)
-    bar, mean_loss = tqdm(desc="ldm", unit="step", initial=run.step, mininterval=10), None
+    steps, mean_loss = bar(desc="ldm", initial=run.step), None
     while run.tick():
         rows = torch.from_numpy(rng.integers(len(moments), size=opt.batch_size))
         ids = tokens[rows, torch.from_numpy(rng.integers(CAPTIONS_PER_PICTURE, size=opt.batch_size))]
@@ -140,9 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
         ema(trained)
         value = float(loss.detach())
         mean_loss = value if mean_loss is None else 0.998 * mean_loss + 0.002 * value
-        bar.update()
+        steps.update()
         if run.step % 500 == 0:
-            bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}")
+            steps.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}")
             run.save()
             ema.swap(trained)
             sample_watched(model, opt.run / f"samples-{run.step:06d}.png")

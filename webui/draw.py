@@ -15,9 +15,10 @@ from ldm.data.pictures import save_numbered
 from ldm.errors import UserError
 from ldm.files import file_identity
 from ldm.generate import SAMPLERS
-from ldm.parameters import picture_parameters
+from ldm.parameters import Parameters, picture_parameters
 from ldm.placeholders import STAR, split_prompt
-from ldm.plan import duration
+from ldm.progress import duration
+from ldm.redraw import flags_of
 from txt2img import slug
 from webui.page import Page, as_it_comes, bar, local_file, notes, read_upload, told
 from webui.studio import MOST_PICTURES, MOST_STEPS, Cancelled, Drawn, Order
@@ -199,26 +200,16 @@ def order_of(page: Page, path: Path, name: str) -> tuple[Order, list[str]]:
         lines.append(f"It was drawn by another model, {settings.get('Model', '')}.")
     if settings.get("Precision", "full") != "full":
         lines.append(f"It was drawn in {settings['Precision']}; here it is in full precision.")
-    defaults = Order("")
-
-    def number(key: str, default: Any, kind: type = float) -> Any:
-        try:
-            return kind(settings[key])
-        except (KeyError, ValueError):
-            return default
-
-    width, _, height = settings.get("Size", "").partition("x")
-    strengths = settings.get("Strength", "1").split()
+    flags = flags_of(Parameters(prompt, negative, settings), name, set())
+    strengths = flags.get("strength", [])
     if len(set(strengths)) > 1:
         lines.append("Its words had a strength each; here all have one.")
-    settings |= {"Strength": strengths[0] if strengths else "1"}
     language = {"v2": "any", "base": "en"}.get(settings.get("Variant", ""), "auto")
-    sampler = settings.get("Sampler", "").strip()
+    plain = Order("")
     return Order(
-        renamed(prompt), renamed(negative), language, sampler if sampler in SAMPLERS else defaults.sampler,
-        number("Steps", defaults.steps, int), number("CFG scale", None), number("Seed", defaults.seed, int),
-        int(width) if width.isdecimal() else None, int(height) if height.isdecimal() else None, 1,
-        number("Strength", 1.0), number("Eta", 0.0)), lines
+        renamed(prompt), renamed(negative), language, flags.get("sampler", plain.sampler),
+        flags.get("ddim_steps", plain.steps), flags.get("scale"), flags.get("seed", plain.seed), flags.get("W"),
+        flags.get("H"), 1, strengths[0] if strengths else 1.0, flags.get("ddim_eta", 0.0)), lines
 
 
 def called_there(settings: dict[str, str], own: list[str | None]) -> list[str | None]:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from ldm.errors import UserError
-from ldm.plan import duration
+from ldm.progress import duration
 from ldm.ranking import spread
 from load import load_config
 from webui.jobs import FAILED, LEARNED, LEARNING, STOPPED, WAITING, Job

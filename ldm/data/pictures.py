@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ldm.errors import UserError
 from ldm.files import write_bytes, write_numbered
+from ldm.progress import say
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +153,12 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     except UserError:
         raise
     except Exception as error:  # whatever a decoder makes of a stranger's file
+<<<<<<< HEAD
         raise _unreadable(Path(path), error) from error
+=======
+        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one "
+                        "in its place") from error
+>>>>>>> main
 
 
 def open_images(folder: str | Path) -> list[Image.Image]:
@@ -168,7 +173,7 @@ def open_images(folder: str | Path) -> list[Image.Image]:
 @cache
 def say_once(line: str) -> None:
     """Print a line on stderr unless it was printed before: several data sets read the same folder."""
-    print(line, file=sys.stderr)
+    say(line)
 
 
 @cache
