@@ -153,12 +153,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     except UserError:
         raise
     except Exception as error:  # whatever a decoder makes of a stranger's file
-<<<<<<< HEAD
         raise _unreadable(Path(path), error) from error
-=======
-        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one "
-                        "in its place") from error
->>>>>>> main
 
 
 def open_images(folder: str | Path) -> list[Image.Image]:
