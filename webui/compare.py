@@ -153,7 +153,7 @@ def drawing(page: Page, prompts: list[str], columns: list[Column], steps: int, s
         [prompt, *(cells[r, c] for c in range(len(columns)))] for r, prompt in enumerate(prompts)], side=128)
     path = save_numbered(image, page.outdir / "comparisons", 4, "comparison")
     yield (table(prompts, columns, cells), bar(1, 1, f"{total} pictures of the same noise, seed {seed}"),
-           gr.File(value=str(path), visible=True))
+           gr.File(value=page.lend(path), visible=True))
 
 
 def table(prompts: Sequence[str], columns: Sequence[Column], cells: dict[tuple[int, int], Image.Image]) -> str:

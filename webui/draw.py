@@ -148,7 +148,7 @@ def drawing(page: Page, order: Order, session: str) -> Iterator[tuple[Any, ...]]
         for come in as_it_comes(work):
             new = [thing for thing in come if isinstance(thing, Drawn)]
             for drawn in new:
-                pictures.append((str(keep(page, order, drawn)), f"seed {drawn.seed}"))
+                pictures.append((page.lend(keep(page, order, drawn)), f"seed {drawn.seed}"))
             done, total = next((t for t in reversed(come) if not isinstance(t, Drawn)), (0, 0))
             going = bar(done, total, progress_line(done, total, time.monotonic() - began)) if total else gr.skip()
             yield (list(pictures) if new else gr.skip()), going, notes(lines)

@@ -10,8 +10,8 @@ import pytest
 from ldm.embedding_files import read_words
 from ldm.parameters import picture_parameters
 from tests.conftest import EMBEDDING, ROOT
-from webui.__main__ import LOCAL, free_port, get_parser
 from webui.app import serve
+from webui.flags import LOCAL, free_port, get_parser
 
 pytestmark = pytest.mark.slow
 gradio_client = pytest.importorskip("gradio_client")
@@ -22,7 +22,7 @@ def opened(folder, *arguments):
     """(the page's server, its address), on folders of its own."""
     urls = []
     opt = get_parser().parse_args(["--logdir", str(folder / "logs"), "--outdir", str(folder / "out"), *arguments])
-    opt.port = free_port(LOCAL, 7900)
+    opt.port = free_port(LOCAL[0], 7900)
     return serve(opt, urls.append, block=False), urls[0]
 
 
@@ -139,6 +139,9 @@ def test_with_a_password_nothing_is_shown_without_it(tmp_path):
 
 
 def test_a_page_of_another_site_reads_nothing(url):
+    request = urllib.request.Request(f"{url}config", headers={"Host": "elsewhere.example"})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(request)
     request = urllib.request.Request(f"{url}config", headers={"Origin": "http://elsewhere.example"})
     answer = urllib.request.urlopen(request)
     assert "access-control-allow-origin" not in {name.lower() for name in answer.headers}
