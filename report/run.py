@@ -184,7 +184,7 @@ def open_picture(path: Path | None) -> tuple[Image.Image, dict[str, Any]] | None
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()
-            return image.convert("RGB"), {str(name): text for name, text in image.info.items()}
+            return image.convert("RGB"), {str(key): value for key, value in image.info.items()}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 

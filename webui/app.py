@@ -13,8 +13,11 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from webui import compare, draw, learn, words
+from webui.flags import LOCAL
 from webui.page import Page
 from webui.shelf import names_of
 from webui.uploads import MOST_BYTES, tidy
@@ -22,6 +25,17 @@ from webui.uploads import MOST_BYTES, tidy
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ("ui-sans-serif", "system-ui", "sans-serif")  # of the reader's own machine
 MONO = ("ui-monospace", "Consolas", "monospace")
+
+
+KEPT = (3600, 24 * 3600)  # every so many seconds, copies of files for the browser that are older are removed
+
+
+def hosts(listen: str) -> list[Middleware]:
+    """Where the page is for this machine alone, a name that leads here is no way to it: a page of another site could
+    have its own name lead here (DNS rebinding)."""
+    if listen not in LOCAL:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"])]
 
 
 def theme() -> gr.themes.Base:
@@ -34,7 +48,7 @@ def theme() -> gr.themes.Base:
 
 def build(page: Page) -> gr.Blocks:
     """The page as Gradio has it."""
-    with gr.Blocks(title="Textual-inversion workbench", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="Textual-inversion workbench", analytics_enabled=False, delete_cache=KEPT) as blocks:
         gr.Markdown("# Teach a model a new word\nShow it a few pictures of one thing, and draw the thing in new ones.",
                     elem_id="title")
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -97,7 +111,7 @@ def serve(opt: argparse.Namespace, ready: Callable[[str], None] = lambda url: No
         server_name=opt.listen, server_port=opt.port, auth=opt.auth, inbrowser=opt.open, quiet=True, share=False,
         prevent_thread_lock=True, theme=theme(), css_paths=STYLE, footer_links=[], max_file_size=MOST_BYTES,
         show_error=True, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, run_history=False,
-        allowed_paths=[str(page.outdir)], favicon_path=None, strict_cors=True)
+        strict_cors=True, app_kwargs={"middleware": hosts(opt.listen)})
     ready(url)
     if block:
         blocks.block_thread()

@@ -41,7 +41,8 @@ def build(page: Page) -> dict[str, Any]:
             other = gr.Checkbox(False, label="Beside the same word, the prompt read by the translator (v2)")
             run = gr.Dropdown([], label="Or the steps of one run", elem_id="compare-run")
             with gr.Row():
-                steps = gr.Slider(1, 100, 20, step=1, label="Sampling steps", min_width=140)
+                steps = gr.Slider(1, 100, 20, step=1, label="Sampling steps", min_width=140,
+                                  elem_id="compare-steps")
                 seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120)
             with gr.Row():
                 go = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
@@ -152,7 +153,7 @@ def drawing(page: Page, prompts: list[str], columns: list[Column], steps: int, s
         [prompt, *(cells[r, c] for c in range(len(columns)))] for r, prompt in enumerate(prompts)], side=128)
     path = save_numbered(image, page.outdir / "comparisons", 4, "comparison")
     yield (table(prompts, columns, cells), bar(1, 1, f"{total} pictures of the same noise, seed {seed}"),
-           gr.File(value=str(path), visible=True))
+           gr.File(value=page.lend(path), visible=True))
 
 
 def table(prompts: Sequence[str], columns: Sequence[Column], cells: dict[tuple[int, int], Image.Image]) -> str:

@@ -48,11 +48,11 @@ def build(page: Page) -> dict[str, Any]:
             suggested = gr.HTML("", elem_id="suggested")
             name = gr.Textbox(label="What shall its word be?", placeholder="<my-thing>", max_lines=1, max_length=100,
                               elem_id="name", info="a name that is no word of the language; empty: one is made up")
-            with gr.Accordion("More settings", open=False):
+            with gr.Accordion("More settings", open=False, elem_id="more-learning"):
                 steps = gr.Slider(10, max(1000, 2 * steps_of), steps_of, step=10, label="Steps at most",
                                   elem_id="steps", info="learning ends earlier when nothing more is learned")
                 every = gr.Slider(10, max(500, pictures_of), min(50, pictures_of), step=10, label="A picture every",
-                                  info="steps; each takes some seconds")
+                                  elem_id="every", info="steps; each takes some seconds")
                 adapter = gr.Checkbox(False, label="With an adapter (v1)", info="more faithful alone, less so beside "
                                       "other things")
                 alpha = gr.Checkbox(False, label="The thing is cut out", info="learn what the pictures' transparency "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import shutil
 import tempfile
 import time
@@ -129,7 +130,7 @@ class Shelf:
 
     def new_file(self, name: str, suffix: str = ".pt") -> Path:
         """A path among the files of words that is free, called after a word."""
-        stem = name_of_file(f"{name.strip('<>')}.pt").strip("<>")
+        stem = file_name(name)
         for n in range(1, 10**6):
             path = self.files / (f"{stem}-{n}{suffix}" if n > 1 else f"{stem}{suffix}")
             if not path.exists():
@@ -164,7 +165,7 @@ class Shelf:
         files = []
         for word in words:
             content = self.named(word)
-            path = folder / f"{name_of_file(word.names[0].strip('<>') + '.pt').strip('<>')}{suffix}"
+            path = folder / f"{file_name(word.names[0])}{suffix}"
             write_words(path, content.with_tokens_of(encoder) if encoder else content, format)  # type: ignore[arg-type]
             files.append(path)
         return files
@@ -246,6 +247,12 @@ def _begun(file: Path, run: Path | None) -> str:
 @functools.lru_cache(MOST_WORDS)
 def _read_once(file: Path, *state: int) -> Words:
     return read_words(file)
+
+
+def file_name(word: str) -> str:
+    """What a file of a word is called, without a suffix; "word" for names that say nothing."""
+    name = "-".join(re.sub(r"[^\w.+-]+", " ", word).split()).strip(".-")[:60]
+    return "word" if not name or name_of_file(f"/x/checkpoints/{name}.pt") == "<x>" else name
 
 
 def names_of(words: Iterable[Word]) -> list[str]:

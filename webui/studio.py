@@ -132,6 +132,7 @@ class Studio:
         for flag, value in (("--config", self.opt.config), ("--variant", variant), ("--gpus", self.opt.gpus),
                             ("--H", order.height), ("--W", order.width)):
             arguments += [] if value is None else [flag, str(value)]
+        arguments += ["--tf32"] if self.opt.tf32 else []
         arguments += [] if order.scale is None else [f"--scale={order.scale}"]
         arguments += [f"--{order.sampler}"] if order.sampler != "ddim" else [f"--ddim_eta={order.eta}"]
         if words:

@@ -20,7 +20,7 @@ from ldm.provenance import weights_identity
 from ldm.runs import relocated
 from load import load_config
 from webui.jobs import Job
-from webui.page import Page, local_file, notes, place, read_upload, told
+from webui.page import Page, local_file, made, notes, place, read_upload, told
 from webui.progress import film, read_progress
 from webui.shelf import Word
 from webui.uploads import data_url
@@ -140,12 +140,6 @@ def build(page: Page) -> dict[str, Any]:
 
     deleted = yes.click(remove, words, [question, answers, words, shown], api_name="delete")
     return {"words": words, "several": several, "changed": [brought, renamed, merged, deleted]}
-
-
-def made(folder: Path) -> Path:
-    """A folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def in_use(page: Page, word: Word) -> None:

@@ -9,7 +9,7 @@ pytest.importorskip("gradio", reason="the page needs gradio: pip install -e '.[w
 from ldm.embedding_files import read_words, write_words
 from ldm.provenance import Provenance
 from tests.conftest import ROOT
-from webui.__main__ import get_parser
+from webui.flags import get_parser
 from webui.page import Page
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from ldm.errors import UserError
 from tests.conftest import assert_one_line_error, run_main
-from webui.__main__ import check, free_port, get_parser, main
+from webui.__main__ import main
+from webui.flags import check, free_port, get_parser
 
 
 def options(tmp_path, *arguments):

@@ -239,7 +239,9 @@ class LatentDiffusion(DDPM):
         cond_stage_key: str = "caption",         # batch entry that holds prompts
         scale_factor: Positive = 1.0,            # latents times this have a deviation of about one
         embedding_reg_weight: Weight = 0.0,      # weight of the vectors' distance to their start
-        guidance_scale: Guidance = 5.0,          # to draw with, unless told otherwise
+        guidance_scale: Guidance = 5.0,          # to draw with, unless told otherwise; so are the next two
+        sampler: Literal["ddim", "plms", "dpm_solver"] = "ddim",
+        sampling_steps: Timesteps = 50,
         timestep_range: tuple[Natural, Count] | None = None,  # (first, end) of the timesteps trained on; None: all
         max_vector_norm: Weight = 300.0,         # times the longest token embedding: a longer vector of a learned word
                                                  # ends training, which has lost it; 0: any length
@@ -249,6 +251,7 @@ class LatentDiffusion(DDPM):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
+        self.sampler, self.sampling_steps = sampler, sampling_steps
         self.max_vector_norm, self.preserve_embedding_norm = max_vector_norm, preserve_embedding_norm
         first, end = timestep_range or (0, self.num_timesteps)
         self.timestep_range = first, end
