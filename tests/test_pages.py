@@ -37,7 +37,7 @@ addEventListener("load", () => {
 
 
 def chromium(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+    return subprocess.run([str(CHROMIUM), "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
                            "--enable-logging=stderr", *map(str, arguments)], capture_output=True, text=True,
                           timeout=120, env=os.environ | {"HOME": "/tmp"})
 
