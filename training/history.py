@@ -38,15 +38,17 @@ class History(pl.Callback):
         self.lines: dict[int, dict[str, Any]] = {}  # {step: what is known of it}
         self.waiting: list[tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = []  # step, loss, timesteps, losses
         self.last_step = 0
+        self.norms: torch.Tensor | None = None      # of the token embeddings, which are frozen
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Take what an earlier part of the run has left, and the words as they are; keep what the model sees."""
         if not trainer.is_global_zero:
             return
         self.last_step = trainer.global_step
+        self.norms = pl_module.model.cond_stage_model.token_embeddings.weight.detach().norm(dim=1)
         self.lines = {line["step"]: line for line in read_history(self.folder()) if line["step"] <= self.last_step}
         if not self.last_step:
-            self.lines[0] = {"step": 0, "words": words_now(pl_module.model)}
+            self.lines[0] = {"step": 0, "words": words_now(pl_module.model, self.norms)}
         dataset = getattr(getattr(trainer, "datamodule", None), "datasets", {}).get("train")
         if hasattr(dataset, "image_paths"):
             save_pictures(dataset, pl_module.model, self.folder() / PICTURES)
@@ -62,7 +64,7 @@ class History(pl.Callback):
         self.last_step = trainer.global_step
         if step <= EVERY or step % EVERY == 0 or step == trainer.max_steps:
             self.count(pl_module.model)
-            self.lines[step]["words"] = words_now(pl_module.model)
+            self.lines[step]["words"] = words_now(pl_module.model, self.norms)
             if step % EVERY == 0 or step == trainer.max_steps:
                 self.tell(trainer, step)
 
@@ -112,9 +114,9 @@ def _mean(values: list[float]) -> float | None:
 
 
 @torch.no_grad()
-def words_now(model: Any) -> dict[str, dict[str, Any]]:
+def words_now(model: Any, norms: torch.Tensor | None = None) -> dict[str, dict[str, Any]]:
     """Of each learned word, in the mean over its vectors, norm and distance from the start (None: it is not known),
-    and the tokens nearest to each vector."""
+    and the tokens nearest to each vector; norms as `nearest` has them."""
     manager, encoder = model.embedding_manager, model.cond_stage_model
     table, found = encoder.token_embeddings.weight, {}
     for name in manager.string_to_param_dict:
@@ -126,8 +128,8 @@ def words_now(model: Any) -> dict[str, dict[str, Any]]:
         found[name] = {
             "norm": _mean(vectors.norm(dim=1).tolist()),
             "distance": None if start is None else _mean((vectors - start).norm(dim=1).tolist()),
-            "nearest": [[(token, round(cosine, 4)) for token, cosine in nearest(vector, table, encoder.tknz_fn)]
-                        for vector in vectors[:MOST_VECTORS]]}
+            "nearest": [[(token, round(cosine, 4)) for token, cosine in nearest(v, table, encoder.tknz_fn, norms=norms)]
+                        for v in vectors[:MOST_VECTORS]]}
     return found
 
 
