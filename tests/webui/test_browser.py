@@ -107,6 +107,7 @@ def test_from_five_pictures_to_a_new_word_in_a_prompt(tmp_path):
             again(Person(page), drawn)
             words(Person(page), tmp_path)
             compare(Person(page))
+            page.close()
         browser.close()
     assert said == []
 
@@ -138,6 +139,7 @@ def learn(person: Person) -> None:
     page.wait_for_timeout(400)
     person.write("#kind input", "fruit")
     page.keyboard.press("Enter")
+    page.wait_for_function("!document.querySelector('ul.options')")
     person.write("#name :is(input, textarea)", "<crisp-apple>")
     person.press("#more-learning button")
     person.write("#steps input[type=number]", "20")
@@ -154,7 +156,7 @@ def draw(person: Person, folder) -> list:
     person.waits_for("#run", "learned")
     look(page, "learned")
     person.press("#use")
-    page.wait_for_function("document.querySelector('#prompt textarea').value === 'a photo of a <crisp-apple>'")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value === 'a photo of a <crisp-apple>'")
     person.go_to("#prompt textarea")
     page.keyboard.press("End")
     page.keyboard.type(" beside a ")
@@ -182,7 +184,7 @@ def again(person: Person, drawn: list) -> None:
     assert page.input_value("#prompt textarea") == ""
     person.press("#again-field button")
     person.send("#again", drawn[1])
-    page.wait_for_function("document.querySelector('#prompt textarea').value.endsWith('on a blue background')")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value.endsWith('on a blue background')")
     assert page.input_value("#seed input") == "43"
 
 
