@@ -84,6 +84,7 @@ def look(page, name: str) -> None:
     for width, height in ((360, 740), (1280, 860)):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(250)
+        assert page.locator("ul[role=listbox]").count() == 0, f"{name}: a list is still open"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
 
@@ -139,7 +140,7 @@ def learn(person: Person) -> None:
     page.wait_for_timeout(400)
     person.write("#kind input", "fruit")
     page.keyboard.press("Enter")
-    page.wait_for_function("!document.querySelector('ul.options')")
+    page.wait_for_function("!document.querySelector('[role=listbox]')")
     person.write("#name :is(input, textarea)", "<crisp-apple>")
     person.press("#more-learning button")
     person.write("#steps input[type=number]", "20")
