@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.test_commands import COMMANDS
 
 # Flags that mean several things, on purpose: what stands for their value is another thing.
-SEVERAL = {"--gpus", "--out", "--json", "--rename", "--multilingual"}
+SEVERAL = {"--gpus", "--out", "--json", "--rename", "--multilingual", "--word"}
 
 
 class _Caught(Exception):
