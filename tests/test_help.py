@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from ldm.cli import CommandParser, command_line, wrap_command
+from ldm.cli import CommandParser, command_line
 from ldm.errors import UserError
+from ldm.parser import wrap_command
 from tests.conftest import ROOT
 from tests.test_commands import COMMANDS
 
