@@ -92,7 +92,7 @@ def test_suggestions_and_advice_come_from_the_pictures(client):
 
 def test_a_run_is_begun_stopped_and_forgotten(client):
     client.predict([gradio_client.handle_file(str(p)) for p in PICTURES], False, api_name="/pictures")
-    *_, runs, shown, _, _, _, _ = client.predict("fruit", "", 1000, 500, False, False, 23, api_name="/learn")
+    *_, runs, shown = client.predict("fruit", "", 1000, 500, False, False, 23, api_name="/learn")
     id = runs["value"]
     assert "&lt;my-fruit&gt;" in shown
     with pytest.raises(Exception, match="stop the run first"):
