@@ -57,7 +57,9 @@ def write_model(folder: Path, model: Path | None) -> None:
 
 def clock() -> float:
     """Seconds that pass; with one thread, those that a core works, which other work on the machine hardly changes."""
-    return time.process_time() if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter()
+    import torch
+
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def matrix_peak(precision: str, size: int = 2048) -> float:
@@ -86,8 +88,8 @@ def describe_machine() -> str:
     except (OSError, StopIteration):
         pass
     threads = torch.get_num_threads()
-    unit = "seconds that a core worked" if os.environ.get("OMP_NUM_THREADS") == "1" else "seconds"
-    return f"{name}; {threads} thread{'s' * (threads > 1)}, {unit}; PyTorch {torch.__version__}; {datetime.date.today()}"
+    threading = f"{threads} threads" if threads > 1 else "one thread, and seconds that a core worked"
+    return f"{name}; {threading}; PyTorch {torch.__version__}; {datetime.date.today()}"
 
 
 # One row -------------------------------------------------------------------------------------------------------------
