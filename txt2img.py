@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -83,7 +84,8 @@ def get_parser() -> CommandParser:
         "they were made with")
     add("--H", type=pixels, help="height in pixels; default: the model's own")
     add("--W", type=pixels, help="width in pixels; default: the model's own")
-    add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
+    add("--seed", type=picture_seed, default=42,
+        help="seed of the first picture of each prompt; picture i has seed + i")
     sampling = parser.add_argument_group("sampling")
     add = sampling.add_argument
     add("--ddim_steps", type=count, help="sampling steps, from 1 to the model's number of timesteps; default: 50, or "

@@ -7,6 +7,7 @@ With OMP_NUM_THREADS=1 the seconds are those that a core worked: for a machine t
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -213,7 +214,9 @@ def folder_of(opt: Any, place: Path) -> Path:
 
 def get_parser() -> CommandParser:
     """The flags."""
-    parser = CommandParser(description="Time and memory of this project beside diffusers, from the same weights.")
+    parser = CommandParser(
+        description="Time and memory of this project beside diffusers, from the same weights.",
+        example="python -m benchmarks.speed --model models/ldm/text2img-large/model.ckpt")
     add_model(parser)
     add = parser.add_argument
     add("--rows", nargs="+", choices=NAMES, default=list(NAMES), help="what to measure; default: everything")

@@ -5,6 +5,7 @@ It sees every concept, held-out ones too: it measures, and never helps to draw.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train the judge, or go on with it, and write it to --out."""
     flags = parser("Train the emoji world's CLIP.", "python -m pretrain.clip --run pretrain/runs/clip",
                    minutes=25, batch_size=192, learning_rate=1e-3)
-    flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
+    flags.add_argument("--out", type=Path, default=JUDGE, metavar="FOLDER", help="folder for the finished model")
     opt = flags.parse_args(arguments)
     check_packages()
     import torch

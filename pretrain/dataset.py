@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
         description="Write five pictures each of concepts that no training has seen.",
         example='python -m pretrain.dataset --out dataset flamingo "hot pepper"')
     flags.add_argument("names", nargs="*", help="held-out concepts; default: all of them")
-    flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
+    flags.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for a folder of each")
     opt = flags.parse_args(arguments)
     concepts = {c.name: c for c in held_out()}
     for name in opt.names:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -91,7 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
                        help=f"emoji groups to train on, more often if named more often; of: {', '.join(GROUPS)}")
     flags.add_argument("--often", type=Path, help="file of concept names, a line each, to show three times as often as "
                        "others")
-    flags.add_argument("--start", type=Path, help="checkpoint whose UNet and text transformer to start from; what it "
+    flags.add_argument("--start", type=Path, metavar="FILE",
+                       help="checkpoint whose UNet and text transformer to start from; what it "
                        "lacks starts new")
     flags.add_argument("--drop", type=share, default=0.1, help="share of captions left out, for guidance")
     flags.add_argument("--ema", type=share, default=0.999, help="decay of the averaged weights")

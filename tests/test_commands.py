@@ -25,6 +25,7 @@ COMMANDS = {
     "check.check_learned": "none.pt --data_root dataset/flamingo",
     "check.check_model": "none.ckpt",
     "check.check_placeholder": "none.pt",
+    "check.report": "none",
     "evaluation.emoji_suite": "--ckpt_path none.ckpt",
     "evaluation.options_suite": "--ckpt_path none.ckpt",
     "evaluation.evaluate": "--embedding_path none.pt --data_root dataset/flamingo",
@@ -46,6 +47,7 @@ COMMANDS = {
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "benchmarks.speed": "--model none.ckpt",
     "benchmarks.stable_diffusion": None,
+    "webui.__main__": "--ckpt_path none.ckpt --logdir OUT",
     "improvement.v2.train_aligner": "--run OUT --out OUT --pairs none.csv",
 }
 
@@ -102,5 +104,6 @@ def test_no_command_is_left_out():
     programs = {".".join(p.relative_to(ROOT).with_suffix("").parts) for p in ROOT.glob("*.py")}
     programs |= {".".join(p.relative_to(ROOT).with_suffix("").parts) for folder in (
         "ldm", "improvement", "check", "evaluation", "pretrain", "benchmarks") for p in ROOT.glob(f"{folder}/**/*.py")}
+    programs |= {"webui.__main__"}
     programs = {m for m in programs if '__name__ == "__main__"' in (ROOT / f"{m.replace('.', '/')}.py").read_text()}
     assert programs == set(COMMANDS)

@@ -136,6 +136,7 @@ class DDPM(nn.Module):
         self.model = DiffusionWrapper(unet_config, conditioning_key)
         self.model_ema = LitEma(self.model) if use_ema else None
         self.register_schedule(make_beta_schedule(beta_schedule, timesteps, linear_start, linear_end, cosine_s))
+        self.last_losses: tuple[torch.Tensor, torch.Tensor] | None = None  # of p_losses: timesteps [B], losses [B]
         self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
         limits = (0.0, min_snr_gamma) if min_snr_gamma else snr_weight
         weights = snr_weights(self.alphas_cumprod, *limits) if limits else torch.ones_like(self.alphas_cumprod)
@@ -201,6 +202,7 @@ class DDPM(nn.Module):
         difference = prediction - noise
         error = weighted_mean(difference.abs() if self.loss_type == "l1" else difference.square(), mask)
         weighted = self.simple_weights[t] * error / self.logvar[t].exp() + self.logvar[t]
+        self.last_losses = t, weighted.detach()
         vlb = (self.lvlb_weights[t] * error).mean()
         loss = self.l_simple_weight * weighted.mean() + self.original_elbo_weight * vlb
         stage = "train" if self.training else "val"
