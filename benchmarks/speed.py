@@ -37,6 +37,7 @@ SMALL = {"model": {"params": {
     "first_stage_config": {"params": {"ddconfig": {"ch": 64}}},
     "cond_stage_config": {"params": {"n_embed": 512, "n_layer": 8}}}}}
 NAMES = ("learn", "unet", "text", "draw", "draw4", "encode", "decode", "load")
+BOTH = "both"
 TOLERANCES = {"full": 1e-3, "bf16": 0.15}  # of the difference's norm, in that of the numbers
 
 
@@ -124,8 +125,6 @@ def time_row(row: Row, folder: Path, precision: str, rounds: int) -> dict[str, A
 
 def one_side(name: str, key: str, folder: Path, precision: str) -> dict[str, float]:
     """Do a row once, on one side alone: the most memory in GB, and for `load` the seconds."""
-    import resource
-
     from benchmarks.sides import ROWS, Ours, Theirs
 
     if name == Theirs.name:  # what is imported when it is first asked for is no part of loading
@@ -139,15 +138,25 @@ def one_side(name: str, key: str, folder: Path, precision: str) -> dict[str, flo
         Ours(folder, precision)
     else:
         LDMTextToImagePipeline.from_pretrained(folder, local_files_only=True)
-    seconds = clock() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "memory": peak / (2**30 if sys.platform == "darwin" else 2**20)}
+    return {"seconds": clock() - start, "memory": peak_memory() / 2**30}
 
 
-def alone(name: str, key: str, folder: Path, precision: str) -> dict[str, float]:
-    """`one_side` in a process of its own."""
+def peak_memory() -> int:
+    """The most bytes of memory that this process has had since its program began."""
+    import resource
+
+    try:  # what getrusage says includes, on Linux, what the process had before exec: its parent's memory
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def alone(name: str, key: str, folder: Path, precision: str, rounds: int = 1) -> dict[str, Any]:
+    """`one_side`, or for both `time_row`, in a process of its own, whose memory is free for the next."""
     done = subprocess.run([sys.executable, "-m", "benchmarks.speed", "--alone", name, "--rows", key, "--folder", folder,
-                           "--precision", precision], cwd=ROOT, capture_output=True, text=True)
+                           "--precision", precision, "--rounds", str(rounds)], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"{name}, {key}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -167,7 +176,7 @@ def measure(key: str, folder: Path, precision: str, rounds: int) -> dict[str, An
                 "memory": {n: max(f["memory"] for f in found[n]) for n in names}}
     row = ROWS[key]
     return {"title": row.title, "memory": {name: alone(name, key, folder, precision)["memory"] for name in names},
-            **time_row(row, folder, precision, rounds)}
+            **alone(BOTH, key, folder, precision, rounds)}
 
 
 # The table -----------------------------------------------------------------------------------------------------------
@@ -223,7 +232,7 @@ def get_parser() -> CommandParser:
     add("--rounds", type=count, default=5, help="how often both do a row, after a first time that does not count")
     add("--json", type=Path, metavar="FILE", help="where to keep what is measured; rows that are there already go into "
         "the table too")
-    add("--alone", help="one of the two sides: do a row once and say how much memory that took")
+    add("--alone", help=f"one of the two sides: do a row once and say how much memory that took; {BOTH}: in turn")
     return parser
 
 
@@ -231,7 +240,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     opt = get_parser().parse_args(arguments)
     if opt.alone:
-        print(json.dumps(one_side(opt.alone, opt.rows[0], opt.folder, opt.precision)))
+        from benchmarks.sides import ROWS
+
+        key, where = opt.rows[0], (opt.folder, opt.precision)
+        print(json.dumps(time_row(ROWS[key], *where, opt.rounds) if opt.alone == BOTH else
+                         one_side(opt.alone, key, *where)))
         return
     with tempfile.TemporaryDirectory() as place:
         report = benchmark(folder_of(opt, Path(place)), opt)
