@@ -20,7 +20,7 @@ from pretrain.held_out import held_out_lists
 from pretrain.icons import drawing, member_name
 from pretrain.sets import BY_NAME
 from pretrain.things import Row, read_list
-from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, arrange, tinted
+from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, SEVERAL, Sample, arrange, tinted
 
 MANNERS = {"flat": "flat {}", "outlined": "outlined {}", "soft": "{}"}  # how families are drawn -> how that is said
 MEMBERS = 2**31
@@ -204,6 +204,14 @@ class WideWorld:
         if rng.random() < 0.75:
             return said(CAPTIONS, others, rng).format(x=x, c=with_article(view.colour))
         return said(CAPTIONS_PLAIN, others, rng).format(x=x)
+
+    def sample(self, rng: random.Random, pixels: int, captions: int, place: float | None = None) -> Sample:
+        """As a World has it (pretrain/stream.py): neighbours in the order of the list are alike."""
+        listed = [*self.noto, *self.icons] if place is not None else []
+        view = self.view(rng, listed[int((place or 0) * len(listed))] if listed else None)
+        texts = [self.caption(view, rng) for _ in range(captions)]
+        shown = self.names[view.things[0].names[0]] if len(view.things) == 1 else SEVERAL
+        return Sample(self.render(view, rng, pixels), texts, shown)
 
     def words(self) -> Iterable[str]:
         """Every text that captions are made of, {} and {x} aside."""

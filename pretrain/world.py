@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -22,6 +23,7 @@ CLDR = Path("/usr/share/unicode/cldr/common/annotations")
 EMOJI_TEST = Path("/usr/share/unicode/emoji/emoji-test.txt")
 GLYPH_SIZE = 109  # the one size at which the font has bitmaps
 
+SEVERAL = -1  # stands for what a picture shows that shows two things
 GROUPS = ("Smileys & Emotion", "Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects")
 
 
@@ -50,6 +52,14 @@ class Scene:
     count: int = 1
     size: str = ""
     tint: str = ""  # a colour that a single thing is painted with
+
+
+class Sample(NamedTuple):
+    """A picture, captions that fit it, and the number of the thing in it, or SEVERAL."""
+
+    picture: Image.Image
+    captions: list[str]
+    shown: int
 
 
 def check_packages() -> None:
