@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ldm.cli import run_command, share, weight
 from ldm.util import ROOT
 from load import check_files, instantiate_from_config, load_config
-from pretrain.flags import parser
+from pretrain.flags import check_world, parser
 from pretrain.world import held_out
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
     flags.add_argument("--recolour", type=share, default=0.25, help="share of pictures with colour channels swapped")
     opt = flags.parse_args(arguments)
-    check_files(opt.config, opt.often)
+    check_files(opt.config)
+    check_world(opt)
     import torch
 
     from ldm.serialization import write_tensors
@@ -89,9 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     def quality() -> float:
         return psnr(test, torch.cat([model(part, sample_posterior=False)[0].float() for part in test.split(16)]))
 
-    if not stage.run(lambda: f"held-out PSNR {quality():.2f} dB"):
-        return
-    stage.take_best()
+    stage.run(lambda: f"held-out PSNR {quality():.2f} dB")
     with torch.no_grad():
         parts = [to_pixels(batch.pixels, fabric.device) for batch in stage.validation]
         latents = torch.cat([model.encode(part).sample() for part in parts])

@@ -22,7 +22,7 @@ from ldm.data.emoji import COLOURS
 from ldm.files import write_bytes
 from ldm.util import ROOT
 from load import check_files
-from pretrain.flags import parser
+from pretrain.flags import check_world, parser
 from pretrain.world import Concept, Scene, all_concepts, check_packages, held_out, render
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
     flags.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of pretrain.tokenizer")
     opt = flags.parse_args(arguments)
-    check_files(opt.tokenizer / "vocab.txt", opt.often)
+    check_files(opt.tokenizer / "vocab.txt")
+    check_world(opt)
     import torch
     from transformers import AutoTokenizer
 
@@ -142,9 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
         return batch.pixels, ids, batch.shown
 
     stage = Stage("clip", opt, fabric, module, module.trained, world, size, prepare, alike=True)
-    if not stage.run():
-        return
-    stage.take_best()
+    stage.run()
     check_packages()
     stage.write_made({"quality": finish(model, tokenizer, opt.out, fabric.device, size)})
 

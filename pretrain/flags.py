@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from ldm.cli import CommandParser, count, natural, pixels, positive, rate, share, training_seed
-from pretrain.world import GROUPS
+from ldm.errors import UserError
+from load import check_files
+from pretrain.world import GROUPS, check_packages
 
 
 def parser(description: str, pictures: int, batch_size: int, learning_rate: float) -> CommandParser:
@@ -49,3 +51,15 @@ def world_flags(parser: argparse.ArgumentParser) -> None:
                         help=f"emoji groups of the emoji world, oftener if named oftener; of: {', '.join(GROUPS)}")
     parser.add_argument("--often", type=Path, help="file of names of the emoji world, a line each, to show three times "
                         "as often as others")
+
+
+def check_world(opt: argparse.Namespace) -> None:
+    """Raises UserError where the world that flags name cannot be drawn."""
+    check_files(opt.often)
+    if opt.world == "emoji":
+        check_packages()
+    elif opt.archive is None or not opt.archive.is_file():
+        raise UserError(f"--archive {opt.archive}: the wide world needs its drawings; make them with "
+                        "python -m pretrain.icons --out ZIP")
+    elif opt.noto_share + opt.family_share > 1:
+        raise UserError("--noto_share and --family_share: together they are more than 1")

@@ -15,7 +15,7 @@ from ldm.cli import apply_overrides, check_overrides, count, positive, run_comma
 from ldm.errors import UserError
 from load import check_files, instantiate_from_config, load_config, load_weights, read_state_dict
 from pretrain.autoencoder import CONFIG
-from pretrain.flags import parser
+from pretrain.flags import check_world, parser
 
 if TYPE_CHECKING:
     import argparse
@@ -93,8 +93,9 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--draws", type=count, default=1, help="draws of noise for each picture, each with a caption of "
                        "its own; more spare rendering and encoding")
     opt = flags.parse_args(arguments)
-    check_files(opt.autoencoder / "autoencoder.ckpt", opt.config, opt.often, opt.start,
+    check_files(opt.autoencoder / "autoencoder.ckpt", opt.config, opt.start,
                 opt.tokenizer and opt.tokenizer / "vocab.txt")
+    check_world(opt)
     import torch
 
     from pretrain.losses import DiffusionLoss
@@ -121,9 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
         sample_watched(model, path)
         return str(path)
 
-    if not stage.run(look):
-        return
-    stage.take_best()
+    stage.run(look)
     export(model, opt.run / "model.ckpt")
     OmegaConf.save(config, opt.run / "config.yaml")
     stage.write_made({"checkpoint_bytes": (opt.run / "model.ckpt").stat().st_size}, opt.autoencoder)

@@ -28,6 +28,7 @@ from ldm.serialization import read_tensors, write_tensors
 from pretrain.measure import flops, machine, peak_flops
 from pretrain.stream import Batch, Onward, Pictures, World, stream
 
+UNFINISHED = 75  # exit status of a sitting that leaves pictures to be seen (EX_TEMPFAIL)
 PAUSE = 4  # a run is saved after multiples of this many steps, see ldm.optim.Muon
 
 Tensors = tuple[torch.Tensor, ...]
@@ -189,9 +190,21 @@ class Stage:
             for name, parameter in self.trained.named_parameters():
                 parameter.copy_(best[name])
 
-    def run(self, look: Callable[[], str] | None = None) -> bool:
-        """Train until all pictures are seen, the sitting's minutes are over or Ctrl-C is pressed; whether all are seen.
-        look: what more to say at each validation, with the averaged weights in place."""
+    def run(self, look: Callable[[], str] | None = None) -> None:
+        """Train until all pictures are seen, and leave the best weights in the module. Where the sitting's minutes are
+        over before, or Ctrl-C is pressed, the program ends with status UNFINISHED, saved.
+
+        look: what more to say at each validation, with the averaged weights in place.
+        """
+        if self.seen < self.opt.pictures:
+            self.sit(look)
+        if self.seen < self.opt.pictures:
+            self.say(f"{self.opt.pictures - self.seen:,} pictures are left; the same command goes on")
+            sys.exit(UNFINISHED)
+        self.take_best()
+
+    def sit(self, look: Callable[[], str] | None) -> None:
+        """Train for one sitting."""
         opt, begin = self.opt, time.monotonic()
         cost = flops(self.module, self.on_device(self.validation[0])) / len(self.validation[0].captions)
         peak = peak_flops(self.fabric.device, opt.precision == "bf16-mixed")
@@ -227,7 +240,6 @@ class Stage:
                 if over and not done:
                     break
                 mark, mark_step, losses = time.monotonic(), self.step, []
-        return self.seen >= opt.pictures
 
     def log(self, mean: float, loss: float | None, speed: float, of_peak: float, look: Callable[[], str] | None
             ) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ldm.errors import UserError
 from pretrain.world import (
     GROUPS,
     SEVERAL,
@@ -125,16 +124,10 @@ def stream(pictures: Pictures, sampler: Onward, workers: int, pin: bool = False)
 
 
 def open_world(opt: argparse.Namespace, sealed: bool = True) -> World:
-    """The world that flags name; not sealed, with what is held out. Raises UserError for the wide one without its
-    drawings."""
+    """The world that flags name, which check_world has looked at; not sealed, with what is held out."""
     if opt.world == "emoji":
         often = frozenset(opt.often.read_text(encoding="utf-8").splitlines() if opt.often else ())
         return EmojiWorld(opt.groups, often, () if sealed else all_concepts())
     from pretrain.wide import WideWorld
 
-    if opt.archive is None or not opt.archive.is_file():
-        raise UserError(f"--archive {opt.archive}: the wide world needs its drawings; make them with "
-                        "python -m pretrain.icons --out ZIP")
-    if opt.noto_share + opt.family_share > 1:
-        raise UserError("--noto_share and --family_share: together they are more than 1")
     return WideWorld(opt.archive, opt.noto_share, opt.family_share, sealed)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
 from ldm.data.emoji import COLOURS, COUNTS, plural, with_article
 from pretrain.families import FAMILIES, SYNONYMS, Words, member
@@ -22,8 +22,12 @@ from pretrain.sets import BY_NAME
 from pretrain.things import Row, read_list
 from pretrain.world import CAPTIONS, CAPTIONS_PLAIN, SEVERAL, Sample, arrange, tinted
 
-MANNERS = {"flat": "flat {}", "outlined": "outlined {}", "soft": "{}"}  # how families are drawn -> how that is said
+# how families are drawn -> how that is said, before a name and as a thing
+MANNERS = {"flat": ("flat {}", "flat art"), "outlined": ("outlined {}", "outlined art"), "soft": ("{}", "")}
+IN_STYLE = ("a drawing in the style of {a}", "a picture in the style of {a}", "an image in the style of {a}",
+            "an illustration in the style of {a}", "a rendering in the style of {a}")  # which name nothing else
 MEMBERS = 2**31
+MARGIN = 0.08  # around drawings, as a share of their width, which keeps their corners when they are tilted
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Thing:
     source: str                    # "noto", an icon set, or "family"
     key: str                       # which of the source's drawings; a member's number
     styles: tuple[str, ...] = ()   # phrases for how it is drawn, {} for the name
+    art: str = ""                  # how it is drawn, as a thing: "flat art"
     colour: str = ""               # its colour, where that can be said
     words: Words = ()              # what else can be said: "striped"
 
@@ -46,14 +51,16 @@ class Thing:
 
 def thing_of(row: Row) -> Thing:
     """The thing that a row of the list shows."""
-    styles = ("{} emoji",) if row.source == "noto" else BY_NAME[row.source].style
-    return Thing(row.names, row.kind, row.source, member_name(row), styles)
+    icons = BY_NAME.get(row.source)
+    styles, art = (icons.style, icons.art) if icons else (("{} emoji",), "emoji art")
+    return Thing(row.names, row.kind, row.source, member_name(row), styles, art)
 
 
 def family_thing(family: str, number: int) -> Thing:
     """A member of a family."""
     _, colour, words, manner = member(family, number)
-    return Thing((family, *SYNONYMS[family]), "", "family", f"{family}/{number}", (MANNERS[manner],), colour, words)
+    said, art = MANNERS[manner]
+    return Thing((family, *SYNONYMS[family]), "", "family", f"{family}/{number}", (said,), art, colour, words)
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,8 @@ class WideWorld:
         images = [self.image(first, view.tint), *(self.image(thing, tint) for thing in rest)]
         if view.sticker:
             images = [bordered(image) for image in images]
-        return arrange(images, view.colour, view.size, rng, pixels)
+        images = [ImageOps.expand(image, round(MARGIN * image.width)) for image in images]
+        return arrange(images, view.colour, view.size, rng, pixels, MARGIN)
 
     def noun(self, thing: Thing, rng: random.Random, styled: bool) -> str:
         """What a caption calls the thing."""
@@ -188,8 +196,8 @@ class WideWorld:
 
     def draw_caption(self, view: View, rng: random.Random) -> str:
         """A caption, whatever it names."""
-        styled = rng.random() < 0.15
-        first = self.noun(view.things[0], rng, styled and len(view.things) == view.count == 1)
+        style, art = rng.random(), view.things[0].art if len(view.things) == 1 and not view.tint else ""
+        first = self.noun(view.things[0], rng, style < 0.1 and len(view.things) == view.count == 1)
         painted = view.tint and (not view.things[0].monochrome or rng.random() < 0.8)
         first = " ".join(filter(None, (view.size, view.tint if painted else "", first)))
         if len(view.things) > 1:
@@ -200,6 +208,10 @@ class WideWorld:
             x = f"a sticker of {with_article(first)}"
         else:
             x = with_article(first)
+        if art and 0.1 <= style < 0.18:
+            x = f"{x} in the style of {art}"
+        elif art and 0.18 <= style < 0.2:
+            return rng.choice(IN_STYLE).format(a=art)
         others = any(t.source != "noto" for t in view.things)
         if rng.random() < 0.75:
             return said(CAPTIONS, others, rng).format(x=x, c=with_article(view.colour))
@@ -216,13 +228,15 @@ class WideWorld:
     def words(self) -> Iterable[str]:
         """Every text that captions are made of, {} and {x} aside."""
         for thing in [*self.noto, *self.icons]:
-            yield from (*thing.names, thing.kind, *(several(n) for n in (*thing.names, thing.kind) if n), *thing.styles)
+            yield from (*thing.names, thing.kind, *(several(n) for n in (*thing.names, thing.kind) if n), *thing.styles,
+                        thing.art)
         for family in self.families:
             for name in (family, *SYNONYMS[family]):
                 yield from (name, several(name))
             for number in range(200):
                 yield from member(family, number)[2]
-        yield from (*MANNERS.values(), *COLOURS, *CAPTIONS, *CAPTIONS_PLAIN, "sticker of an and", "small big")
+        yield from (text for manner in MANNERS.values() for text in manner)
+        yield from (*COLOURS, *CAPTIONS, *CAPTIONS_PLAIN, *IN_STYLE, "sticker of an and", "small big")
         yield from (count for count, _ in COUNTS.values())
 
 

@@ -149,8 +149,10 @@ def render(scene: Scene, rng: random.Random, pixels: int = 64) -> Image.Image:
     return arrange(images, scene.colour, scene.size, rng, pixels)
 
 
-def arrange(images: Sequence[Image.Image], colour: str, size: str, rng: random.Random, pixels: int) -> Image.Image:
-    """One to four RGBA squares on a background in a named colour; the size counts for a single one."""
+def arrange(images: Sequence[Image.Image], colour: str, size: str, rng: random.Random, pixels: int,
+            margin: float = 0.0) -> Image.Image:
+    """One to four RGBA squares on a background in a named colour; the size counts for a single one. Without a margin
+    around what they show, as a share of its width, their corners are lost when they are tilted."""
     base = COLOURS[colour][0]
     picture = Image.new("RGB", (pixels, pixels), tuple(min(255, max(0, c + rng.randint(-7, 7))) for c in base))
     columns = 1 if len(images) == 1 else 2
@@ -161,13 +163,15 @@ def arrange(images: Sequence[Image.Image], colour: str, size: str, rng: random.R
     tilt = rng.uniform(-8, 8)
     for i, thing in enumerate(images):
         side = max(8, round(cell * share))
-        image = thing.rotate(tilt, Image.Resampling.BICUBIC).resize((side, side), Image.Resampling.LANCZOS)
+        wide = round(side * (1 + 2 * margin))
+        image = thing.rotate(tilt, Image.Resampling.BICUBIC).resize((wide, wide), Image.Resampling.LANCZOS)
         slack = cell - side
         in_row = len(images) - columns if i // columns == rows - 1 and len(images) % columns else columns
         left = (pixels - cell * in_row) / 2 + (i % columns) * cell + slack / 2
         top = (pixels - cell * rows) / 2 + (i // columns) * cell + slack / 2
         wander = slack / 2 if len(images) > 1 else slack * 0.3
-        where = (round(left + rng.uniform(-wander, wander)), round(top + rng.uniform(-wander, wander)))
+        over = (wide - side) // 2
+        where = round(left + rng.uniform(-wander, wander)) - over, round(top + rng.uniform(-wander, wander)) - over
         picture.paste(image, where, image)
     return picture
 

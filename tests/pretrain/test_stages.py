@@ -34,8 +34,11 @@ def config(tmp_path_factory):
 
 
 def train(command, run, *arguments):
+    """Train for as long as the arguments say: what is printed. A sitting that leaves pictures says so by its status."""
     result = run_main(command.main, "--run", run, *SHORT, *arguments)
-    assert result.status == 0, result.err
+    left = "the same command goes on" in result.out
+    assert result.status == (stage.UNFINISHED if left else 0), result.err
+    assert left == ("--minutes" in arguments)
     return result.out
 
 
@@ -74,7 +77,11 @@ def test_a_stage_that_was_stopped_ends_as_one_that_was_not(config, first_stage, 
     assert "picture 32 of 96" in out and not (tmp_path / "a/autoencoder.ckpt").exists()
     out = train(autoencoder, tmp_path / "a", "--config", config, "--pictures", 96, "--workers", 1)
     assert "going on at step 4" in out and same(tmp_path / "a", first_stage)
-    assert len(json.loads((tmp_path / "a/made.json").read_text())["autoencoder"]["sittings"]) == 2
+    made = (tmp_path / "a/made.json").read_text()
+    assert len(json.loads(made)["autoencoder"]["sittings"]) == 2
+    train(autoencoder, tmp_path / "a", "--config", config, "--pictures", 96)  # once more, when all is seen
+    assert json.loads((tmp_path / "a/made.json").read_text())["autoencoder"]["sittings"] == json.loads(made)[
+        "autoencoder"]["sittings"]
 
 
 @pytest.mark.slow
