@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-full lint floors faults pretrain clean
+.PHONY: demo test test-fast test-full lint floors bench faults pretrain clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -46,6 +46,10 @@ floors: .venv/installed
 	    mkdir ".floors/$${script%.py}" && ln -s "../../$$script" ".floors/$${script%.py}/__init__.py"; done
 	for package in */__init__.py; do ln -s "../$${package%/*}" .floors/; done
 	cd .floors && ../$(BIN)/lint-imports --no-cache --no-logo ../pyproject.toml
+
+# Beside diffusers, on a small model with random weights: some minutes. benchmarks/README.md has those at full size.
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.speed
 
 # Runs killed at every write and resumed at every step, hostile pickles, damaged files, odd pictures and prompts.
 faults: .venv/installed

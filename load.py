@@ -6,7 +6,6 @@ import argparse
 import functools
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from ldm.cli import gpu_number, gpu_numbers, word
 from ldm.diffusers_folder import MODEL_INDEX, folder_config, is_model_folder, read_folder
 from ldm.errors import UserError
 from ldm.filetypes import check_regular, shown
+from ldm.progress import say
 from ldm.targets import PACKAGES, REGISTERED, trust_targets
 from ldm.util import (
     ALIASES,
@@ -85,6 +85,8 @@ MODEL_FLAGS: dict[str, dict[str, Any]] = {
     "--variant": {"choices": VARIANTS, "help": "the model as v1 or v2 makes it"},
     "--gpus": {"metavar": "NUMBER", "type": gpu_number, "help": "number of the GPU to use; default: the first if there "
                "is one, else the CPU"},
+    "--tf32": {"action": "store_true", "help": "on an NVIDIA GPU: float32 is multiplied as TF32, which is faster and "
+               "has 10 bits of mantissa"},
     "--trust_targets": {"action": "store_true", "help": "let the config name classes that are not of this project and "
                         "run any code: only for a config that you trust as you would a program"},
 }
@@ -128,7 +130,7 @@ def load_model_config(path: Path) -> DictConfig:
 def announce_config(path: Path) -> None:
     """Say which config lies beside a checkpoint and is used, unless it is one of this project's own."""
     if not path.resolve().is_relative_to(ROOT) and path.name != MODEL_INDEX:
-        print(f"the model's config is {path}, beside its checkpoint", file=sys.stderr)
+        say(f"the model's config is {path}, beside its checkpoint")
 
 
 def find_config(ckpt_path: str | Path, config: str | Path | None = None) -> Path:
@@ -246,8 +248,8 @@ def read_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
         raise UserError(f"{path} is not a checkpoint of this model: {len(misshapen)} weights have another shape "
                         f"({name}: {list(weights[name].shape)}, the config makes {list(shapes[name].shape)})")
     if unexpected:
-        print(f"{path}: {len(unexpected)} entries are not part of this model and are left out: "
-              f"{', '.join(map(shown, unexpected)) if verbose else _some(unexpected)}", file=sys.stderr)
+        say(f"{path}: {len(unexpected)} entries are not part of this model and are left out: "
+            f"{', '.join(map(shown, unexpected)) if verbose else _some(unexpected)}")
     own = [n for n, _ in model.named_parameters() if not n.startswith("embedding_manager.")]
     own += [n for n, _ in model.named_buffers() if n.startswith("model_ema.") and n in weights]
     expected = model.state_dict()
@@ -265,7 +267,7 @@ def load_weights(model: torch.nn.Module, path: str | Path, verbose: bool = False
     model.load_state_dict({n: w.float() if w.is_floating_point() else w for n, w in weights.items()},
                           strict=False, assign=True)
     if verbose:
-        print(f"{path}: {len(weights)} weights loaded", file=sys.stderr)
+        say(f"{path}: {len(weights)} weights loaded")
 
 
 # Models --------------------------------------------------------------------------------------------------------------
@@ -318,14 +320,17 @@ def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path],
         also = " or *" * (len(words) == 1 and loaded.name != "*")
         same = next((f", as {other.file} does" for other in words if other.file != loaded.file
                      and other.own is not None and other.own == loaded.own != loaded.name), "")
-        print(f"{loaded.name}{also}: {loaded}{same}", file=sys.stderr)
+        say(f"{loaded.name}{also}: {loaded}{same}")
 
 
 def load_model(opt: argparse.Namespace) -> LatentDiffusion:
     """The model that the flags of `add_model_flags` name, with its learned words if they name a file, on the device
     they name."""
-    from ldm.devices import first_device
+    from ldm.devices import allow_tf32, first_device
 
+    device = first_device(opt.gpus)
+    if getattr(opt, "tf32", False):
+        allow_tf32(device)
     if not opt.config:
         announce_config(find_config(opt.ckpt_path))
     config = model_config(opt.ckpt_path, opt.config, opt.variant)
@@ -334,7 +339,7 @@ def load_model(opt: argparse.Namespace) -> LatentDiffusion:
         load_words(model, opt.embedding_path, opt.placeholder_string)
     elif getattr(opt, "placeholder_string", None):
         raise UserError("--placeholder_string names the words of --embedding_path, and that is missing")
-    return model.to(first_device(opt.gpus))
+    return model.to(device)
 
 
 def text_encoder(opt: argparse.Namespace, weights: bool = True) -> TextEncoder:

@@ -14,6 +14,7 @@ from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
 from ldm.placeholders import check_placeholder, name_of_file, same_name
+from ldm.progress import say
 from load import add_model_flags, check_files, text_encoder
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def get_parser() -> CommandParser:
     """The flags, the first two of which are the published code's."""
     parser = CommandParser(
         description="Put the words of several files, of any format, into one file.",
-        epilog="Words of one name need another name, but for the first: --rename, or an answer on a terminal.")
+        epilog="Words of one name need another name, but for the first: --rename, or an answer on a terminal.",
+        example='python merge_embeddings.py --manager_ckpts cat.pt dog.bin --output_path both.pt --rename '
+                '"*=<dog>"')
     add = parser.add_argument
     add("--manager_ckpts", nargs="+", required=True, metavar="FILE", help="files of learned words")
     add("--output_path", required=True, metavar="FILE", help="the file to write: .pt in the published layout, "
@@ -134,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
         merged = merged.with_tokens_of(text_encoder(opt, weights=False))
     write_words(opt.output_path, merged)
     counts = {name: f"{len(v)} vector{'s' * (len(v) > 1)}" for name, v in merged.vectors.items()}
-    print(f"{opt.output_path}: " + ", ".join(f"{shown(name)} ({n})" for name, n in counts.items()), file=sys.stderr)
+    say(f"{opt.output_path}: " + ", ".join(f"{shown(name)} ({n})" for name, n in counts.items()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,19 @@ from ldm.cli import CommandParser, run_command, training_seed
 from load import ROOT, check_files, instantiate_from_config, load_config
 
 if TYPE_CHECKING:
+    import torch
+
     from ldm.modules.encoders.modules import BERTEmbedder
+
+
+def random_weights(model: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Weights of float32 for a model on the meta device, by name, of a size at which nothing grows or fades."""
+    import torch
+
+    torch.manual_seed(seed)
+    return {name: torch.randn(p.shape, device="cpu") / math.sqrt(math.prod(p.shape[1:])) if p.dim() > 1 else
+            torch.full(p.shape, float(name.endswith("weight")), device="cpu")
+            for name, p in model.named_parameters() if not name.startswith("embedding_manager.")}
 
 
 def write_multilingual(folder: Path, text_encoder: BERTEmbedder) -> None:
@@ -35,7 +48,9 @@ def write_multilingual(folder: Path, text_encoder: BERTEmbedder) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the checkpoint."""
-    parser = CommandParser(description="Write a checkpoint of random weights for a config.")
+    parser = CommandParser(
+        description="Write a checkpoint of random weights for a config.",
+        example="python -m benchmarks.random_checkpoint --out model.ckpt")
     parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
     parser.add_argument("--multilingual", type=Path, metavar="FOLDER", help="write a stand-in for xlm-roberta-base and "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import math
 import os
 import subprocess
 import sys
@@ -18,8 +17,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.random_checkpoint import random_weights
 from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.errors import UserError
+from ldm.progress import say
 from load import ROOT, load_config, merge_configs, meta_model
 
 CONFIG = ROOT / "configs/stable-diffusion/v1-finetune.yaml"
@@ -47,8 +48,6 @@ def write_letters(folder: Path) -> None:
 
 def write_random_folder(folder: Path) -> None:
     """Write the model with random weights of float32 as a folder of diffusers."""
-    import torch
-
     from ldm.diffusers_folder import write_folder
 
     with tempfile.TemporaryDirectory() as letters:
@@ -56,12 +55,8 @@ def write_random_folder(folder: Path) -> None:
         config = merge_configs(load_config(CONFIG), {"model": {"params": {"cond_stage_config": {"params": {
             "version": letters}}}}})
         model = meta_model(config, None)
-        torch.manual_seed(0)
-        weights = {name: torch.randn(p.shape, device="cpu") / math.sqrt(math.prod(p.shape[1:])) if p.dim() > 1 else
-                   torch.full(p.shape, float(name.endswith("weight")), device="cpu")
-                   for name, p in model.named_parameters() if not name.startswith("embedding_manager.")}
         encoder = model.cond_stage_model
-        write_folder(folder, config.model, weights, encoder.tknz_fn.tokenizer, encoder.max_seq_len)
+        write_folder(folder, config.model, random_weights(model), encoder.tknz_fn.tokenizer, encoder.max_seq_len)
 
 
 def measured(*arguments: object) -> Measured:
@@ -96,7 +91,9 @@ def draw(folder: Path, out: Path, steps: int = 2) -> Measured:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = CommandParser(description="Time and memory of Stable Diffusion 1.x with random weights.")
+    parser = CommandParser(
+        description="Time and memory of Stable Diffusion 1.x with random weights.",
+        example="python -m benchmarks.stable_diffusion --batch 2")
     parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where the model is, or is made and kept; "
                         "default: a temporary folder")
     parser.add_argument("--batch", type=count, default=1, help="pictures in a training step")
@@ -106,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not folder.exists():
             start = time.perf_counter()
             write_random_folder(folder)
-            print(f"{folder}: written in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            say(f"{folder}: written in {time.perf_counter() - start:.0f} s")
         rows = [(name, run.seconds, run.busy, run.memory) for name, run in (
             ("load", learn(folder, Path(place, "logs"), 0)),
             (f"load, learn one step of {opt.batch} pictures of 512 px",

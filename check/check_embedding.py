@@ -5,7 +5,6 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ldm.cli import CommandParser, print_table, renaming, run_command
 from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
+from ldm.progress import say
 from load import add_model_flags, check_files, text_encoder
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Print what files of words hold, and write one of them in another format."""
     parser = CommandParser(
         description="Print the words of files of any format: their vectors, the nearest tokens of the model, and what "
-                    "is known of their making; with --convert, write them in another format.")
+        "is known of their making; with --convert, write them in another format.",
+        example='python -m check.check_embedding logs/RUN/checkpoints/embeddings.pt --convert cat-toy.safetensors '
+                '--rename "*=<cat-toy>"')
     parser.add_argument("files", nargs="+", metavar="FILE", help="files of learned words")
     parser.add_argument("--convert", metavar="OUT", help="file to write the words of FILE into; its suffix says how: "
                         ".pt as published, .bin and .safetensors as diffusers has it")
@@ -135,10 +137,9 @@ def convert(opt, words: Words, encoder: TextEncoder) -> None:
         raise UserError(f"--rename: {error}") from error
     write_words(opt.convert, words.with_tokens_of(encoder), opt.format)
     format = format_for(opt.convert, opt.format)
-    print(f"{opt.convert}: {' '.join(map(shown, words.vectors))}, format {format}", file=sys.stderr)
+    say(f"{opt.convert}: {' '.join(map(shown, words.vectors))}, format {format}")
     if format == DIFFUSERS and len(words.vectors) > 1:
-        print(f"warning: {opt.convert}: other programs read files of this format with one word; --word chooses one",
-              file=sys.stderr)
+        say(f"warning: {opt.convert}: other programs read files of this format with one word; --word chooses one")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
@@ -18,18 +17,15 @@ from ldm.cli import CommandParser, print_table, run_command, training_seed
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
 from load import (
-    EMBEDDED_MODEL,
-    ROOT,
     add_model_flags,
     check_files,
     find_config,
     instantiate_from_config,
-    load_config,
     load_model,
-    merge_configs,
     model_config,
     with_tokenizer,
 )
+from training.config import training_config, training_set
 
 if TYPE_CHECKING:
     from ldm.modules.encoders.text_encoder import TextEncoder
@@ -54,34 +50,25 @@ def text_encoder(opt: argparse.Namespace) -> TextEncoder:
         return instantiate_from_config(config)
 
 
-def training_config(opt: argparse.Namespace) -> Path:
-    """The config that the model's words are learned with, unless --base names others."""
-    emoji = Path(opt.ckpt_path).resolve() == EMBEDDED_MODEL.resolve()
-    name = "emoji/finetune" if emoji else "latent-diffusion/txt2img-1p4B-finetune"
-    return ROOT / "configs" / (name + (f"-{opt.variant}" if opt.variant else "") + ".yaml")
-
-
 def print_best(opt: argparse.Namespace) -> None:
     """Print the words that train_new.py --init_word auto would choose from, best first."""
     from ldm.initial_word import find_words
 
     find_images(opt.data_root)
-    bases = opt.base or [training_config(opt)]
+    bases = opt.base or [training_config(opt.ckpt_path, opt.variant)]
     check_files(opt.config, opt.ckpt_path, bases)
-    config = OmegaConf.select(load_config(*bases), "data.params.train")
-    if config is None:
-        raise UserError(f"{bases[-1]}: has no data.params.train, the data set to learn from; name others with --base")
     model = load_model(opt)
     placeholder = model.embedding_manager.placeholder_strings[0]
-    dataset = instantiate_from_config(merge_configs(config, {"params": {
-        "data_root": opt.data_root, "seed": opt.seed, "placeholder_token": placeholder}}))
+    dataset = training_set(bases, opt.data_root, placeholder, opt.seed)
     print_table(("word", "loss"), find_words(model, dataset, placeholder))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print a table of init words."""
-    parser = CommandParser(description="Print the word pieces and token ids of init words, and whether one vector can "
-                           "start from one piece; or, with --data_root, the ten words that tell most about pictures.")
+    parser = CommandParser(
+        description="Print the word pieces and token ids of init words, and whether one vector can "
+        "start from one piece; or, with --data_root, the ten words that tell most about pictures.",
+        example='python -m check.check_initword fruit "green apple"')
     parser.add_argument("words", nargs="*", metavar="WORD")
     parser.add_argument("--data_root", metavar="FOLDER", help="pictures to find a word for")
     parser.add_argument("--base", nargs="+", metavar="YAML", help="training configs, of which the data set counts; "

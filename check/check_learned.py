@@ -5,11 +5,11 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import sys
 from pathlib import Path
 
 from ldm.cli import CommandParser, count, guidance, picture_seed, run_command
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
+from ldm.progress import say
 from load import add_model_flags, check_files, load_model, load_words
 
 PROMPTS = ("a photo of a *", "a * on a blue background", "a * on a yellow background", "two * on a white background",
@@ -18,8 +18,10 @@ PROMPTS = ("a photo of a *", "a * on a blue background", "a * on a yellow backgr
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the contact sheet of a learned word."""
-    parser = CommandParser(description="Draw a contact sheet: the training pictures, then samples of "
-                                     "prompts with the learned word.")
+    parser = CommandParser(
+        description="Draw a contact sheet: the training pictures, then samples of "
+        "prompts with the learned word.",
+        example="python -m check.check_learned logs/RUN/checkpoints/embeddings.pt --data_root dataset/green_apple")
     parser.add_argument("embedding", metavar="EMBEDDING")
     parser.add_argument("--data_root", required=True, metavar="FOLDER", help="the pictures it was learned from")
     parser.add_argument("--prompt", nargs="+", help="prompts to draw; default: five with the learned word")
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         pictures = sample_prompt(model, prompt, seeds, steps=opt.ddim_steps, scale=opt.scale, verbose=True)
         rows.append((prompt, to_images(pictures)))
     save_image(contact_sheet(rows), opt.out)
-    print(opt.out, file=sys.stderr)
+    say(opt.out)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import argparse
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from ldm.cli import CommandParser, count, print_table, run_command
 from ldm.filetypes import shown
+from ldm.progress import say
 from load import (
     add_model_flags,
     check_files,
@@ -45,8 +45,10 @@ def print_names(title: str, names: list[str], most: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what a checkpoint holds, or write it in another layout."""
-    parser = CommandParser(description="Print the parts of a checkpoint with parameter counts and number "
-                                     "formats, and what its config misses or does not expect.")
+    parser = CommandParser(
+        description="Print the parts of a checkpoint with parameter counts and number "
+        "formats, and what its config misses or does not expect.",
+        example="python -m check.check_model models/ldm/emoji/model.ckpt")
     parser.add_argument("ckpt", metavar="CKPT", help="checkpoint, or folder of diffusers")
     add_model_flags(parser, "--config")
     parser.add_argument("--most", type=count, default=10, help="names to list at most")
@@ -72,7 +74,7 @@ def export(ckpt: str, config_file: str | None, folder: Path) -> None:
         weights[name] = weights.get(averaged, weights[name])
     text_encoder = model.cond_stage_model
     write_folder(folder, config["model"], weights, text_encoder.tknz_fn.tokenizer, text_encoder.max_seq_len)
-    print(f"{folder}: written", file=sys.stderr)
+    say(f"{folder}: written")
 
 
 def report(opt: argparse.Namespace) -> None:

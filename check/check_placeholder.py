@@ -59,9 +59,11 @@ def print_translation(encoder, manager, prompt: str, token_embeddings: torch.Ten
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what an embedding file holds and does."""
-    parser = CommandParser(description="Print the placeholders of an embedding file, their vectors and the "
-                                     "nearest vocabulary words; with a prompt, where the vectors go in and how far "
-                                     "the text features move.")
+    parser = CommandParser(
+        description="Print the placeholders of an embedding file, their vectors and the "
+        "nearest vocabulary words; with a prompt, where the vectors go in and how far "
+        "the text features move.",
+        example='python -m check.check_placeholder logs/RUN/checkpoints/embeddings.pt --prompt "a photo of a *"')
     parser.add_argument("embedding", metavar="EMBEDDING")
     parser.add_argument("--prompt", help="a prompt to look at; weights in it are left out")
     add_model_flags(parser, without=["--embedding_path"])

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.measures import JUDGE, background, both_right, interval, print_report
 from evaluation.pairs import two_words
@@ -26,6 +25,7 @@ from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import contact_sheet, open_images, save_image
 from ldm.errors import UserError
+from ldm.progress import bar
 
 PARTS = ("seen", "heldout", "initword", "two_words", "ceiling")
 MORE = ("together", *BY_ITSELF)  # each takes as long as heldout
@@ -54,7 +54,7 @@ def seen(suite: Suite) -> dict[str, Any]:
 def words(suite: Suite, folders: list[Path], parts: tuple[str, ...] = ("heldout", "initword")) -> dict[str, Any]:
     """Words learned from folders of pictures, and their init words. Each concept counts once in an interval."""
     report: dict[str, list[float]] = {}
-    for folder in tqdm(folders, desc="held-out concepts"):
+    for folder in bar(folders, desc="held-out concepts"):
         concept = suite.by_slug[folder.name]
         training = open_images(folder)
         rows = [(folder.name, training)]
@@ -78,7 +78,9 @@ def ceiling() -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the report card."""
-    parser = CommandParser(description="Measure the embedded model: words it knows, and words it learns.")
+    parser = CommandParser(
+        description="Measure the embedded model: words it knows, and words it learns.",
+        example="python -m evaluation.emoji_suite --json report.json")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--parts", nargs="+", choices=PARTS + MORE,
                         help=f"what to measure; default: all but {', '.join(MORE)}")

@@ -11,7 +11,6 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 import json
-import sys
 from pathlib import Path
 
 from evaluation.measures import JUDGE, PUBLISHED_JUDGE, interval
@@ -19,6 +18,7 @@ from ldm.cli import CommandParser, count, guidance, picture_seed, print_table, r
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
 from ldm.errors import UserError
 from ldm.files import write_bytes
+from ldm.progress import say
 from ldm.prompts import parse_prompt
 from load import EMBEDDED_MODEL, ROOT, add_model_flags, check_files, load_config, load_model
 
@@ -32,7 +32,10 @@ def without(word: str, prompt: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print a learned word's fidelity and editability, and write a report and a contact sheet."""
-    parser = CommandParser(description="Measure fidelity and editability of a learned word, in CLIP space.")
+    parser = CommandParser(
+        description="Measure fidelity and editability of a learned word, in CLIP space.",
+        example="python -m evaluation.evaluate --embedding_path logs/RUN/checkpoints/embeddings.pt --data_root "
+                "dataset/green_apple")
     add = parser.add_argument
     add("--data_root", required=True, metavar="FOLDER", help="the pictures it was learned from")
     add("--clip", metavar="NAME", help="hub name or folder of the CLIP to measure with; default: models/clip/emoji for "
@@ -82,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
                 [(m, *(report[m][k] for k in ("value", "low", "high", "n"))) for m in ("fidelity", "editability")])
     save_image(contact_sheet(rows), opt.out / "sheet.png")
     write_bytes(opt.out / "report.json", json.dumps(report, indent=1).encode())
-    print(f"{opt.out / 'sheet.png'}  {opt.out / 'report.json'}", file=sys.stderr)
+    say(f"{opt.out / 'sheet.png'}  {opt.out / 'report.json'}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ TRAINING = 3  # pictures shown of those that a word was learned from
 
 def main(arguments: list[str] | None = None) -> None:
     """Write a gallery."""
-    parser = CommandParser(description="Learn words; draw each in a row: what it was learned from, then prompts.")
+    parser = CommandParser(
+        description="Learn words; draw each in a row: what it was learned from, then prompts.",
+        example="python -m evaluation.gallery --concepts bagel flamingo --picture outputs/gallery.png")
     parser.add_argument("--picture", type=Path, default=Path("outputs/gallery.png"), metavar="PNG",
                         help="where it goes")
     parser.add_argument("--beside", choices=VARIANTS, help="draw a second row from the same noise: with the word and "

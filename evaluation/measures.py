@@ -6,7 +6,6 @@ Figures are means over concepts with 95 % bootstrap intervals, {"value", "low", 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from PIL import Image
 from ldm.cli import print_table
 from ldm.data.emoji import COLOURS
 from ldm.files import write_bytes
+from ldm.progress import say
 from ldm.util import ROOT
 
 if TYPE_CHECKING:
@@ -82,4 +82,4 @@ def print_report(report: dict[str, dict], path: Path | None) -> None:
     print_table(("metric", "value", "low", "high", "n"), rows)
     if path:
         write_bytes(path, json.dumps(report, indent=1).encode())
-        print(path, file=sys.stderr)
+        say(path)

@@ -12,12 +12,12 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.measures import interval, print_report
 from evaluation.suite import BY_ITSELF, Suite, suite_flags
 from ldm.cli import CommandParser, number, run_command
 from ldm.data.pictures import open_images
+from ldm.progress import bar
 
 # name -> what train_new.py is given for it
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -35,7 +35,9 @@ MEASURES = ("top1", "top5", "clip_i", "background", "both")
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what each option adds to the defaults."""
-    parser = CommandParser(description="Compare words learned with options of training to words learned without.")
+    parser = CommandParser(
+        description="Compare words learned with options of training to words learned without.",
+        example="python -m evaluation.options_suite --every 5 --json report.json")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--options", nargs="+", choices=OPTIONS, default=list(OPTIONS), help="what to compare")
     parser.add_argument("--every", type=number(float, 1, 1000), default=1, metavar="N",
@@ -45,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     folders = suite.held_out_folders()
     chosen = [folders[int(i * opt.every)] for i in range(max(1, round(len(folders) / opt.every)))]
     found: dict[str, list[float]] = {}
-    for folder in tqdm(chosen, desc="held-out concepts"):
+    for folder in bar(chosen, desc="held-out concepts"):
         concept, training = suite.by_slug[folder.name], open_images(folder)
         base: dict[str, float] = {}
         for name, overrides in {"default": (), **{o: OPTIONS[o] for o in opt.options}}.items():

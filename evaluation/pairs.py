@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 from evaluation.measures import both_right, interval
 from evaluation.suite import CONFIGS, Suite
 from ldm.data.pictures import contact_sheet, find_images, open_images, save_image
 from ldm.files import write_bytes
+from ldm.progress import bar
 from load import load_config
 
 SIGNS = ("*", "&")  # how prompts write the two
@@ -67,7 +67,7 @@ def two_words(suite: Suite, folders: list[Path], together: bool = False) -> dict
     pair, as learned together too, beside them. A pair counts once in an interval."""
     found: dict[str, list[float]] = {}
     pairs = list(zip(folders, folders[1:], strict=False))
-    for number, pair in enumerate(tqdm(pairs, desc="pairs of words")):
+    for number, pair in enumerate(bar(pairs, desc="pairs of words")):
         both_ways = together and number % 2 == 0  # no folder twice
         rows = [(f"{sign}: {folder.name}", open_images(folder)) for sign, folder in zip(SIGNS, pair, strict=True)]
         means: dict[str, dict[str, float]] = {}

@@ -44,6 +44,7 @@ class Suite:
         """opt: the flags of `suite_flags`, whatever variant they name. Raises UserError, before anything slow, for
         files and concepts that are not there."""
         self.opt, self.variant = opt, variant
+        self.sampler = "dpm_solver", opt.ddim_steps  # by name, and its steps
         check_files(opt.ckpt_path, opt.config)
         if not opt.data_root.is_dir():
             raise UserError(f"--data_root {opt.data_root}: no such folder")
@@ -71,15 +72,14 @@ class Suite:
         return [folders[name] for name in self.opt.concepts or folders][: 2 if self.opt.quick else None]
 
     def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
-        """One picture for each prompt; the seeds follow each other."""
+        """One picture for each prompt, by `self.sampler`; the seeds follow each other."""
         from ldm.generate import sample_prompt
 
         pictures: list[Image.Image] = []
         for start in range(0, len(prompts), 32):
             part = prompts[start : start + 32]
             seeds = [seed + start + i for i in range(len(part))]
-            pictures += to_images(sample_prompt(self.model, part, seeds, "dpm_solver", self.opt.ddim_steps,
-                                                self.opt.scale))
+            pictures += to_images(sample_prompt(self.model, part, seeds, *self.sampler, self.opt.scale))
         return pictures
 
     def ranks(self, pictures: list[Image.Image], targets: list[int]) -> np.ndarray:

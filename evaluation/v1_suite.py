@@ -12,12 +12,12 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.measures import interval, print_report
 from evaluation.suite import Suite, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.pictures import open_images
+from ldm.progress import bar
 
 MANAGER = "model.params.personalization_config.params"
 # What is learned behind the text encoder: name -> overrides of the config.
@@ -36,7 +36,9 @@ ORDINARY = ("a photo of a red apple", "a tiger on a green background", "a banana
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what v1 adds to the base."""
-    parser = CommandParser(description="Compare words learned with v1 to words learned without.")
+    parser = CommandParser(
+        description="Compare words learned with v1 to words learned without.",
+        example="python -m evaluation.v1_suite --json report.json")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     folders = base.held_out_folders()
     ordinary, other_noise = (base.judge.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
     differences: dict[str, list[float]] = {}
-    for folder in tqdm(folders, desc="held-out concepts"):
+    for folder in bar(folders, desc="held-out concepts"):
         concept, training = base.by_slug[folder.name], open_images(folder)
         base.model.embedding_manager.load(base.learn(folder))
         without = base.measure("*", concept, training, PLAIN)

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from evaluation.measures import background, interval, print_report, ratio
 from evaluation.prompts import FOLDER, judge, names_it, read_prompts, read_rows
@@ -29,6 +28,7 @@ from improvement.v2.sentences import PAIRS, Sentence, random_noun, random_senten
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import open_images
+from ldm.progress import bar
 from load import check_files
 
 # Of learned words, Korean and English; {c} is a background colour.
@@ -86,7 +86,7 @@ class Comparison:
     def learned_words(self, folders: list[Path]) -> dict[str, Any]:
         """Words learned with English prompts by the base, in Korean sentences that the aligner was not trained on."""
         rows: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in ("top1", "clip_i", "background")}
-        for folder in tqdm(folders, desc="learned words"):
+        for folder in bar(folders, desc="learned words"):
             concept, rng = self.base.by_slug[folder.name], random.Random(folder.name)
             training = open_images(folder)
             file = self.base.learn(folder)
@@ -179,7 +179,9 @@ class Comparison:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print how Korean prompts compare with English ones."""
-    parser = CommandParser(description="Compare Korean prompts through v2 with English prompts.")
+    parser = CommandParser(
+        description="Compare Korean prompts through v2 with English prompts.",
+        example="python -m evaluation.v2_suite --json report.json")
     parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--pairs", type=Path, default=PAIRS, help="what the aligner was trained on")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)

@@ -8,34 +8,64 @@ import difflib
 import errno
 import inspect
 import io
+import json
 import logging
 import os
 import re
+import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
 from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
-from ldm import interrupt
+from ldm import interrupt, progress
 from ldm.configs import merge_configs, parse_yaml
 from ldm.errors import UserError
 from ldm.placeholders import check_placeholder
 from ldm.schema import Range, accepted_parameters, show, strip
 from ldm.targets import get_obj_from_str, trust_targets
 
+MORE = ("Anything else: docs/words.md for what commands do, docs/commands.md for exit statuses, output for scripts and "
+        "completion in the shell.")
 ON, OFF = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An ArgumentParser that shows defaults, has -d for all commands, and reports what is wrong as a UserError."""
+    """An ArgumentParser that shows defaults and an example, has -q and -d for all commands, says what may come next
+    to a shell that asks by way of argcomplete, and reports what is wrong as a UserError."""
 
     debug = False  # whether the command under way was called with -d
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"formatter_class": Formatter} | kwargs)
-        self.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
+    def __init__(self, *, example: str = "", **kwargs: Any) -> None:
+        super().__init__(formatter_class=Formatter, add_help=False, **kwargs)
+        self.example = example
+        self.general = self.add_argument_group("general")
+        self.general.add_argument("-h", "--help", action="help", help="show this")
+        self.general.add_argument("-q", "--quiet", action="store_true", help="say nothing but warnings and errors")
+        self.general.add_argument("-d", "--debug", action="store_true", help="show tracebacks")
+
+    def add_json(self) -> None:
+        """Add --json, for a command that writes files and then calls `print_json`."""
+        self.general.add_argument("--json", action="store_true", help="print what was written on stdout, as JSON")
+
+    def given(self, arguments: Sequence[str] | None = None) -> set[str]:
+        """Which flags are on a command line, by their names in what `parse_args` gives."""
+        nobody = object()
+        blank = argparse.Namespace(**{action.dest: nobody for action in self._actions})
+        return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not nobody}
+
+    def format_help(self) -> str:
+        """As argparse has it, with what every command has at the end, and an example."""
+        self._action_groups.sort(key=lambda group: group is self.general)
+        width = shutil.get_terminal_size().columns
+        parts = [super().format_help()]
+        if self.example:
+            parts.append(f"example:\n{wrap_command(self.example.replace('%(prog)s', self.prog), width - 2)}\n")
+        return "\n".join([*parts, fill(MORE, width - 2) + "\n"])
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError."""
@@ -54,8 +84,11 @@ class CommandParser(argparse.ArgumentParser):
                 self.error(f"argument {argument[:-3]}: invalid value: '--'")
             rest.append(argument)
         CommandParser.debug = bool({"-d", "--debug"} & set(rest))
+        if "_ARGCOMPLETE" in os.environ:
+            complete(self)
         options, unknown = super().parse_known_args(rest, namespace)
-        if getattr(options, "trust_targets", False):
+        progress.quiet = options.quiet is True
+        if getattr(options, "trust_targets", False) is True:
             trust_targets()
         return options, unknown
 
@@ -64,9 +97,49 @@ class Formatter(argparse.HelpFormatter):
     """Says the default of every flag that has one, unless its help says it in other words."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text, unset = action.help or "", action.default in (None, False, "", argparse.SUPPRESS)
+        text, unset = action.help or "", action.default in (None, False, "", [], argparse.SUPPRESS)
         silent = unset or not action.option_strings or "default" in text
         return text if silent else f"{text} (default: %(default)s)"
+
+
+def complete(parser: CommandParser) -> None:
+    """Answer a shell that asks, by way of argcomplete, what may come next, and exit."""
+    del os.environ["_ARGCOMPLETE"]  # argcomplete parses too
+    with contextlib.suppress(ImportError):
+        import argcomplete
+
+        os.environ["_ARGCOMPLETE"] = "1"
+        parser.__class__ = type("Parser", (argparse.ArgumentParser,), {})
+        argcomplete.autocomplete(parser)
+
+
+def wrap_command(command: str, width: int) -> str:
+    """A command as lines of a shell of at most so many columns, two spaces before each; only a single word may be
+    longer."""
+    words = re.findall(r'(?:"[^"]*"|[^\s"])+', command)
+    lines = ["  " + words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) + 3 <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"      {word}")
+    return "\n".join(lines)
+
+
+def command_line(*arguments: object) -> str:
+    """Arguments as a shell reads them: to be copied into one, on Windows into its own."""
+    words = [str(a) for a in arguments]
+    if os.name != "nt":
+        return shlex.join(words)
+    import subprocess
+
+    return subprocess.list2cmdline(words)
+
+
+def print_json(written: Any) -> None:
+    """Print on stdout what was written; letters beyond ASCII are escaped, so that any terminal and program reads it."""
+    print(json.dumps(written, indent=1, default=str))
 
 
 def first_line(error: Exception) -> str:
@@ -117,7 +190,7 @@ def run_command(main: Callable[[], None]) -> None:
     prepare_streams()
     trust_targets(False)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.showwarning = lambda message, *args, **kwargs: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *args, **kwargs: progress.say(f"warning: {message}")
     status: Any = 0
     interrupt.running = True
     try:
@@ -196,6 +269,16 @@ def word(text: str) -> str:
     return strip(text)
 
 
+def one_of(*names: str) -> Callable[[str], str]:
+    """An argparse type: one of some names."""
+    def read(text: str) -> str:
+        if text in names:
+            return text
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+
+    return read
+
+
 def renaming(text: str) -> tuple[str, str]:
     """(old, new) of OLD=NEW. Raises UserError for anything else, and for what cannot name a word."""
     old, _, new = (part.strip() for part in text.partition("="))
@@ -235,7 +318,7 @@ def on_off(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
-def add_switch(parser: argparse.ArgumentParser, *names: str, default: bool | None, help: str) -> None:
+def add_switch(parser: argparse._ActionsContainer, *names: str, default: bool | None, help: str) -> None:
     """Add a flag that stands alone or takes true or false. A default of None tells that nobody gave the flag."""
     parser.add_argument(*names, type=on_off, const=True, nargs="?", default=default, metavar="true|false", help=help)
 

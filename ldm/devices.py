@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import platform
 
 import torch
 
 from ldm.errors import UserError
 from ldm.processes import processes
+from ldm.progress import say
+
+
+def has_apple_gpu() -> bool:
+    """Whether there is a GPU of an Apple processor, as Lightning's `auto` finds one."""
+    return (os.environ.get("DISABLE_MPS", "0") != "1" and torch.backends.mps.is_available()
+            and platform.processor() in ("arm", "arm64"))
 
 
 def choose_devices(gpus: str | None) -> tuple[str, list[int] | int]:
     """(accelerator, devices) for Lightning from a list of GPU numbers such as "0", "0," or "0,1"; None is the first
-    GPU if there is one. Without a GPU: the CPU, with one line that says so."""
+    GPU if there is one, NVIDIA's (or AMD's) or Apple's. Without a GPU: the CPU, with one line that says so."""
     try:
         wanted = [int(n) for n in (gpus or "0").split(",") if n.strip()] or [0]
     except ValueError as error:
         raise UserError(f"--gpus {gpus!r}: give GPU numbers such as 0 or 0,1") from error
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
+    is_apple = not count and has_apple_gpu()
+    if not count and not is_apple:
         if gpus is not None:
-            print(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU", file=sys.stderr)
+            say(f"--gpus {gpus}: this machine has no GPU that PyTorch can use; running on the CPU")
         return "cpu", 1
-    missing = [n for n in wanted if not 0 <= n < count]
+    missing = [n for n in wanted if not 0 <= n < (count or 1)]
     if missing:
-        raise UserError(f"--gpus {gpus}: there is no GPU {missing[0]}; this machine has 0 to {count - 1}")
-    return "gpu", wanted
+        there = f"0 to {count - 1}" if count > 1 else "0 alone"
+        raise UserError(f"--gpus {gpus}: there is no GPU {missing[0]}; this machine has {there}")
+    return ("mps", 1) if is_apple else ("gpu", wanted)
 
 
 def first_device(gpus: str | None = None) -> torch.device:
     """The first of `choose_devices`, for a model that runs on one."""
-    _, devices = choose_devices(gpus)
-    return torch.device("cuda", devices[0]) if isinstance(devices, list) else torch.device("cpu")
+    accelerator, devices = choose_devices(gpus)
+    return torch.device("cuda", devices[0]) if isinstance(devices, list) else torch.device(accelerator)
 
 
 def own_gpu() -> str | None:
@@ -44,12 +54,23 @@ def own_gpu() -> str | None:
 
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether arithmetic in bfloat16 is native there; on a CPU where it is not, it is fifty times slower."""
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Autocast to bfloat16 where that is fast, else float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=fast_bfloat16(device))
+
+
+def allow_tf32(device: torch.device) -> None:
+    """Let an NVIDIA GPU multiply float32 as TF32, with 10 bits of mantissa, several times as fast. On any other device
+    a line says that there is no such thing."""
+    if device.type == "cuda" and torch.version.hip is None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    else:
+        print(f"--tf32: there is no TF32 on this {device.type.upper()}; float32 stays as it is", file=sys.stderr)
 
 
 def is_first_process() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ldm.compiling import compile_network
 from ldm.errors import UserError
 from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.models.diffusion.dpm_solver import DPMSolverSampler
@@ -53,19 +54,22 @@ def pixel_stride(model_config: Mapping[str, Any]) -> int | None:
         return None
 
 
-def draw_only(model: LatentDiffusion, precision: str = "full") -> None:
+def draw_only(model: LatentDiffusion, precision: str = "full", compiled: bool = False) -> None:
     """Make of a model one that only draws, faster on a CPU and with half the weights in half precision: its averaged
-    weights, if it has any, are its own, and those of the UNet are kept as the device computes with them."""
+    weights, if it has any, are its own, and those of the UNet are kept as the device computes with them. If `compiled`,
+    the UNet is compiled (`ldm.compiling.check_compiler` says whether it can be)."""
     if model.model_ema is not None:
         model.model_ema.swap(model.model)
         model.model_ema = None
     dtype = PRECISIONS[precision]
-    if model.device.type != "cpu" or not can_pack(dtype):
+    if compiled or model.device.type != "cpu" or not can_pack(dtype):
         channels_last(model.model)
         hold(model.model, dtype)
     else:
         # the keys and values of a prompt are computed once for all steps
         pack(model.model, dtype, skip=("attn2.to_k", "attn2.to_v"))
+    if compiled:
+        compile_network(model, learning=False)
 
 
 @torch.no_grad()
@@ -81,6 +85,7 @@ def sample_prompt(
     precision: str = "full",                     # one of PRECISIONS
     verbose: bool = False,                       # show a progress bar
     negative_prompt: str = "",                   # what guidance goes away from; of all pictures
+    callback: Callable[[int], object] | None = None,  # is called after each step with its number
 ) -> torch.Tensor:
     """Pictures [len(seeds), 3, H, W] in about [-1, 1] of prompts in which words may have weights (ldm.prompts).
 
@@ -103,7 +108,7 @@ def sample_prompt(
                             f"{_remedy(precision, 'take another embedding file or checkpoint')}")
         z, _ = SAMPLERS[sampler](model).sample(
             steps, n, shape or latent_shape(model), cond.expand(n, -1, -1), eta=eta, generators=generators,
-            verbose=verbose, unconditional_guidance_scale=scale,
+            verbose=verbose, callback=callback, unconditional_guidance_scale=scale,
             unconditional_conditioning=uncond.expand(n, -1, -1))
         images = model.decode_first_stage(z)
     if not torch.isfinite(images).all():

@@ -34,10 +34,9 @@ class TextualInversion(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> torch.Tensor:
         """The loss [] of a batch. Raises Diverged when it is not finite, in all processes, or the words are lost."""
         step = self.global_step
-        self.check_words(step)
         self.model.embedding_manager.progressive_counter = step
         loss, parts = self.model.shared_step(batch)
-        lost = not torch.isfinite(loss)
+        lost = not self.check_words(step, loss)
         if lost or self._trainer and self._trainer.strategy.reduce_boolean_decision(lost, all=False):
             value = float(loss.detach()) if lost else "not finite in another process"
             raise Diverged(f"the loss is {value} at step {step}; lower model.base_learning_rate, or train in float32")
@@ -48,19 +47,25 @@ class TextualInversion(pl.LightningModule):
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=size)
         return loss
 
-    def check_words(self, step: int) -> None:
-        """Raises Diverged when something learned is not finite, or a vector is longer than any word's could be."""
+    def check_words(self, step: int, loss: torch.Tensor | None = None) -> bool:
+        """Raises Diverged when something learned is not finite, or a vector is longer than any word's could be. Whether
+        a loss is finite, if there is one. A GPU is waited for once."""
         model = self.model
-        if not all(p.isfinite().all() for p in model.trainable_parameters()):
+        words = list(model.embedding_manager.string_to_param_dict) if model.max_vector_norm else []
+        finite = torch.stack([p.isfinite().all() for p in model.trainable_parameters()]).all()
+        signs = [finite, finite if loss is None else loss.isfinite()]
+        if words:
+            longest = model.cond_stage_model.token_embeddings.weight.norm(dim=1).max()
+            signs += [model.embedding_manager.string_to_param_dict[w].detach().norm(dim=1).max() / longest
+                      for w in words]
+        all_finite, good, *lengths = torch.stack([sign.float() for sign in signs]).tolist()
+        if not all_finite:
             raise Diverged(f"the learned embedding is not finite at step {step}; lower model.base_learning_rate")
-        if not model.max_vector_norm:
-            return
-        longest = model.cond_stage_model.token_embeddings.weight.norm(dim=1).max()
-        for placeholder, vectors in model.embedding_manager.string_to_param_dict.items():
-            times = float(vectors.detach().norm(dim=1).max() / longest)
+        for placeholder, times in zip(words, lengths, strict=True):
             if times > model.max_vector_norm:
                 raise Diverged(f"the vector of {placeholder} is {times:.0f} times as long as the longest token "
                                f"embedding at step {step}; lower model.base_learning_rate")
+        return bool(good)
 
     def check_optimizer(self, states: list[Any]) -> None:
         """Raises UserError for states of optimizers, as a checkpoint has them, that are not of this module's."""

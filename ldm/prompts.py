@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ldm.errors import UserError
 from ldm.filetypes import check_regular
 from ldm.placeholders import placeholder_pattern
+from ldm.progress import say
 from ldm.util import quoted
 
 LEVEL = 1.1       # what a pair of round brackets multiplies by, and square ones divide by
@@ -129,5 +130,5 @@ def read_prompts(path: str) -> list[str]:
     if not prompts:
         raise UserError(f"{name}: holds no prompts; write one in each line")
     if comments := sum(line.startswith("#") for line in lines):
-        print(f"{name}: {len(prompts)} prompts; {comments} lines that begin with # are left out", file=sys.stderr)
+        say(f"{name}: {len(prompts)} prompts; {comments} lines that begin with # are left out")
     return prompts

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 
 from ldm.filetypes import shown
+from ldm.progress import say
 from ldm.util import version
 
 if TYPE_CHECKING:
@@ -162,6 +162,6 @@ def warn_of_another_model(path: str | Path, provenance: Mapping[str, Provenance]
     here = weights_identity(text_encoder)
     if others := [name for name, p in learned.items() if p.text_encoder != here]:
         known = learned[others[0]]
-        print(f"warning: {path}: {' '.join(map(shown, others))} was learned through another text encoder "
-              f"({f'of {shown(known.model)}, ' * bool(known.model)}{shown(known.text_encoder)}) than this model's "
-              f"({here}); it may mean nothing here", file=sys.stderr)
+        say(f"warning: {path}: {' '.join(map(shown, others))} was learned through another text encoder "
+            f"({f'of {shown(known.model)}, ' * bool(known.model)}{shown(known.text_encoder)}) than this model's "
+            f"({here}); it may mean nothing here")

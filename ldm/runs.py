@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ldm.errors import UserError
+from ldm.progress import say
 from ldm.util import ROOT
 
 LOCATIONS = ("actual_resume", "embedding_manager_ckpt", "data_root", "tokenizer", "version", "multilingual", "aligner",
@@ -66,7 +66,7 @@ def find_resumed(resume: str, now: str) -> Run:
         except UserError as error:
             if file is files[-1] or not files[-1].is_file():
                 raise UserError(f"--resume {error}") from error
-            print(f"warning: {error}; going on from {files[-1]}", file=sys.stderr)
+            say(f"warning: {error}; going on from {files[-1]}")
     raise AssertionError
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from ldm.progress import say
 
 FOLDER = "seed-{}"  # of a start, in the run folder
 
@@ -23,8 +24,7 @@ def keep_best(seeds: Sequence[int], learn: Callable[[int, Path | None], tuple[fl
             losses[seed], folder = learn(seed, run and run / FOLDER.format(seed))
             run = run or folder
     except (KeyboardInterrupt, SystemExit):
-        print(f"{len(losses)} of {len(seeds)} starts are learned, and none is chosen: each is a run of its own",
-              file=sys.stderr)
+        say(f"{len(losses)} of {len(seeds)} starts are learned, and none is chosen: each is a run of its own")
         raise
     assert run
     best = min(losses, key=lambda seed: losses[seed])
@@ -32,8 +32,8 @@ def keep_best(seeds: Sequence[int], learn: Callable[[int, Path | None], tuple[fl
         change_places(run, FOLDER.format(seeds[0]), FOLDER.format(best))
     for seed, loss in losses.items():
         where = run if seed == best else run / FOLDER.format(seed)
-        print(f"seed {seed}: loss {loss:.5f} on the same pictures, timesteps and noise; {where}"
-              + ", the best" * (seed == best), file=sys.stderr)
+        say(f"seed {seed}: loss {loss:.5f} on the same pictures, timesteps and noise; {where}"
+            + ", the best" * (seed == best))
 
 
 def change_places(run: Path, out: str, into: str) -> None:

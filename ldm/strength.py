@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +9,7 @@ import torch
 
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import initial_vectors
+from ldm.progress import say
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def set_strength(manager: EmbeddingManager, strengths: Sequence[float], init_wor
     starts = {word: known_start(manager, word) for word in words}
     unknown = [word for word, start in starts.items() if start is None]
     if init_words and not unknown:
-        print(f"--init_word is not needed: the file says what {' '.join(words)} started from", file=sys.stderr)
+        say(f"--init_word is not needed: the file says what {' '.join(words)} started from")
     elif len(init_words) not in (0, 1, len(unknown)):
         raise UserError(f"--init_word: {len(init_words)} words for {_named(unknown)}, whose files do not say what they "
                         "started from; give one, or one for each in order")

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def parser(description: str, minutes: float, batch_size: int, learning_rate: float) -> CommandParser:
+def parser(description: str, example: str, minutes: float, batch_size: int, learning_rate: float) -> CommandParser:
     """The flags that all pre-training programs share."""
-    flags = CommandParser(description=description)
+    flags = CommandParser(description=description, example=example)
     flags.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one is resumed")
     flags.add_argument("--minutes", type=positive, default=minutes, help="training time in all, over all resumptions")
     flags.add_argument("--pictures", type=count, default=60_000, help="size of the bank of rendered pictures")

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from tqdm import tqdm
-
 from evaluation.measures import JUDGE, background, both_right, interval, ranks
 from ldm.cli import run_command
 from ldm.data.emoji import COLOURS
 from ldm.files import write_bytes
+from ldm.progress import bar
 from ldm.util import ROOT
 from load import check_files
 from pretrain.flags import check_world, parser
@@ -103,7 +102,8 @@ def finish(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, out: Path, devi
                        image_std=[0.5] * 3).save_pretrained(out)
     evaluator = CLIPEvaluator(str(out), device)
     unseen = set(held_out())
-    features = torch.stack([evaluator.encode_images(clean_renders(c, size)).mean(dim=0) for c in tqdm(all_concepts())])
+    features = torch.stack([evaluator.encode_images(clean_renders(c, size)).mean(dim=0)
+                            for c in bar(all_concepts(), desc="concepts")])
     features = torch.nn.functional.normalize(features, dim=1)
     write_tensors(out / "concepts.safetensors", {"features": features.half()})
     write_bytes(out / "concepts.json", json.dumps(
@@ -117,7 +117,8 @@ def finish(model: CLIPModel, tokenizer: PreTrainedTokenizerBase, out: Path, devi
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the judge, or go on with it; once all pictures are seen, write it to --out."""
-    flags = parser("Train the emoji world's CLIP.", pictures=2_000_000, batch_size=192, learning_rate=1e-3)
+    flags = parser("Train the emoji world's CLIP.", "python -m pretrain.clip --run pretrain/runs/clip",
+                   pictures=2_000_000, batch_size=192, learning_rate=1e-3)
     flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
     flags.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of pretrain.tokenizer")
     opt = flags.parse_args(arguments)

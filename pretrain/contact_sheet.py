@@ -39,8 +39,10 @@ CAPTIONS = (  # every 62nd concept, then counts, pairs, tints and sizes
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the contact sheet."""
-    parser = CommandParser(description="Draw a contact sheet of 20 captions of concepts the model was "
-                                     "trained on.")
+    parser = CommandParser(
+        description="Draw a contact sheet of 20 captions of concepts the model was "
+        "trained on.",
+        example="python -m pretrain.contact_sheet --out outputs/samples.png")
     parser.add_argument("--out", type=Path, required=True, metavar="PNG")
     parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
     add_model_flags(parser)

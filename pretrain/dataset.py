@@ -65,7 +65,9 @@ def write_wide(name: str, things: list[Thing], folder: Path, archive: Path) -> N
 
 def main(arguments: list[str] | None = None) -> None:
     """Write folders of pictures. Raises UserError, before any, for a name of what is not held out."""
-    flags = CommandParser(description="Write five pictures each of what no training has seen.")
+    flags = CommandParser(
+        description="Write five pictures each of what no training has seen.",
+        example='python -m pretrain.dataset --out dataset flamingo "hot pepper"')
     flags.add_argument("names", nargs="*", help='held-out concepts; with --archive "robot 3", "twemoji octopus" and '
                        '"twemoji style" too; default: all concepts')
     flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")

@@ -11,9 +11,9 @@ from load import check_files
 from pretrain.world import GROUPS, check_packages
 
 
-def parser(description: str, pictures: int, batch_size: int, learning_rate: float) -> CommandParser:
+def parser(description: str, example: str, pictures: int, batch_size: int, learning_rate: float) -> CommandParser:
     """The flags that all stages share."""
-    flags = CommandParser(description=description)
+    flags = CommandParser(description=description, example=example)
     flags.add_argument("--run", type=Path, required=True, help="folder of the run; an existing one is resumed")
     flags.add_argument("--pictures", type=count, default=pictures, help="to be seen in all, over all sittings")
     flags.add_argument("--minutes", type=positive, help="end this sitting after so long; the next call goes on")

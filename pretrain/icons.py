@@ -17,11 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
-
 from ldm.cli import CommandParser, run_command
 from ldm.errors import UserError
 from ldm.files import write_bytes
+from ldm.progress import bar
 from pretrain.sets import BY_NAME, fetch, read_package, svg
 from pretrain.things import Row, read_list
 
@@ -64,7 +63,7 @@ def draw_all(rows: tuple[Row, ...], packages: Path, draw: Callable[[str], Image.
         r.source for r in rows) if s != "noto"}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for row in tqdm(rows, desc="drawing", unit="icon", mininterval=5):
+        for row in bar(rows, desc="drawing", unit="icon"):
             drawing = squared(glyph(row.key) if row.source == "noto" else draw(svg(icons[row.source], row.key)))
             if drawing is None:
                 raise UserError(f"{row.source}: nothing is drawn for {row.key}; take it out of pretrain/things.tsv")
@@ -100,7 +99,8 @@ def drawing(path: Path, member: str) -> Image.Image:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the archive."""
-    flags = CommandParser(description="Draw all icons that the wide world shows into one file.")
+    flags = CommandParser(description="Draw all icons that the wide world shows into one file.",
+                          example="python -m pretrain.icons --out pretrain/runs/wide/world.zip")
     flags.add_argument("--out", type=Path, required=True, metavar="ZIP")
     flags.add_argument("--packages", type=Path, help="folder for the packages of the npm registry; default: beside "
                        "--out")

@@ -80,8 +80,9 @@ def model_of(opt: argparse.Namespace) -> tuple[DictConfig, LatentDiffusion]:
 def main(arguments: list[str] | None = None) -> None:
     """Train UNet and text transformer, or go on with them; once all pictures are seen, write model.ckpt, config.yaml
     and made.json."""
-    flags = parser("Train the emoji model's UNet and text transformer.", pictures=5_000_000, batch_size=64,
-                   learning_rate=2e-3)
+    flags = parser("Train the emoji model's UNet and text transformer.",
+                   "python -m pretrain.ldm --run pretrain/runs/ldm --autoencoder pretrain/runs/autoencoder",
+                   pictures=5_000_000, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--autoencoder", type=Path, required=True, help="run folder of pretrain.autoencoder")
     flags.add_argument("--scale_factor", type=positive, help="of latents; default: as that run's made.json has it")
     flags.add_argument("--config", type=Path, default=CONFIG, help="of the model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -11,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from improvement.v2.names import Name, Names
+from improvement.v2.names import ADJECTIVES, STRANGE, Name
 from improvement.v2.sentences import HYPERNYMS
 from ldm.data.emoji import COLOURS, plural
 from pretrain.languages import CLOSE, OPEN, Thing, words
@@ -33,13 +34,14 @@ def share_letters(one: str, other: str, count: int) -> bool:
     return any(one[i : i + count] in other for i in range(len(one) - count + 1))
 
 
-def colour_words(module: ModuleType) -> dict[str, str]:
-    """The words for colours in a language's grammar -> the colour; those that the world does not have among them."""
+def adjectives(module: ModuleType) -> dict[str, str]:
+    """The words for colours and sizes in a language's grammar -> the English one; colours that the world does not have
+    among them."""
     found: dict[str, str] = {}
-    for colour, tables in module.COLOURS.items():
+    for english, tables in (module.COLOURS | module.SIZES).items():
         for table in [tables] if isinstance(tables, str) else tables:
-            found |= {word.strip(OPEN + CLOSE).lower(): colour for word in words(table)}
-    return {colour: colour for colour in COLOURS} | found
+            found |= {word.strip(OPEN + CLOSE).lower(): english for word in words(table)}
+    return {english: english for english in sorted(ADJECTIVES)} | found
 
 
 class Lexicon:
@@ -50,9 +52,9 @@ class Lexicon:
     def __init__(self, language: str, concepts: Sequence[Concept] = (), strange: Sequence[Path] = ()) -> None:
         self.language, self.concepts = language, {c.name: c for c in concepts or all_concepts()}
         self.module: ModuleType = import_module(f"pretrain.languages.{language}")
-        own = dict(line.split(": ", 1) for line in self.module.NOUNS.splitlines() if ": " in line)
+        own: dict[str, str] = self.module.NOUNS
         if unknown := sorted(own.keys() - self.concepts.keys()):
-            raise ValueError(f"pretrain/languages/{language}.py: the world has no {', '.join(unknown)}")
+            raise ValueError(f"pretrain/languages/{language}.yaml: the world has no {', '.join(unknown)}")
         self.forms: dict[str, list[tuple[str, str, float]]] = {name: [] for name in self.concepts}  # word, counter
         taken: set[tuple[str, str]] = set()
 
@@ -66,22 +68,24 @@ class Lexicon:
         for name, entries in own.items():
             for i, entry in enumerate(words(entries)):
                 add(name, entry, 1.5 if "@" in entry else max(1.0, 4.0 - i))
-        taken |= {(word, "") for word in colour_words(self.module)}  # those are no other things
+        taken |= {(word, "") for word in adjectives(self.module)}  # those are no other things
         for concept in self.concepts.values():
-            if name := names.get(concept.emoji):
-                add(concept.name, name.replace("’", "'"), 3.0)
+            if called := names.get(concept.emoji):
+                add(concept.name, called.replace("’", "'"), 3.0)
         keywords = cldr_keywords(language)
         owners = Counter(k for c in self.concepts.values() for k in set(keywords.get(c.emoji, ())))
         for concept in self.concepts.values():
             for keyword in keywords.get(concept.emoji, ()):
-                name = names.get(concept.emoji, "")
-                alike = share_letters(keyword, name, SHARED.get(language, 4))
-                if owners[keyword] == 1 and alike and keyword.lower() not in name.lower() and len(keyword) > 1:
+                called = names.get(concept.emoji, "")
+                alike = share_letters(keyword, called, SHARED.get(language, 4))
+                if owners[keyword] == 1 and alike and keyword.lower() not in called.lower() and len(keyword) > 1:
                     add(concept.name, keyword, 0.5)
         # things of daily life come more often than what only CLDR names
         self.weights = [1.0 if name in own else 0.25 if c.group.startswith("Smileys") else 0.5
                         for name, c in self.concepts.items()]
         self.strange = self.read_strange(language, names, strange)
+        known = {word for word, _ in taken}
+        self.missing = [word for word in self.module.STRANGE if word.lower() not in known]  # those that people ask for
 
     def read_strange(self, language: str, names: dict[str, str], files: Sequence[Path]) -> list[str]:
         """Words for what the world does not have: CLDR's names of other signs, and the lines of files; none of them has
@@ -90,7 +94,9 @@ class Lexicon:
         candidates = {name for sign, name in names.items() if sign not in here and sign[0] > "\u2100"}
         for file in files:
             candidates |= set(file.read_text(encoding="utf-8").split("\n"))
-        source = Path(self.module.__file__ or "").read_text(encoding="utf-8").lower()
+        tables = [table for name, table in vars(self.module).items()
+                  if name.isupper() and name not in ("V", "NOUNS", "STRANGE") and not isinstance(table, str)]
+        source = json.dumps(tables, ensure_ascii=False).lower()
         known = {word.lower() for forms in self.forms.values() for word, *_ in forms if len(word) > 1}
         known |= {c.lower() for c in COLOURS}
         if language in ("ko", "ja"):
@@ -110,14 +116,13 @@ class Lexicon:
                 yield Name(word, counter, name)
                 if many and not counter:
                     yield Name(many(word), "", name)
-        for table in ("ASKS", "BEFORE", "AFTER", "FILLERS", "DESIRES", "CHANGES", "STEMS"):
-            asking = {word for phrase in getattr(self.module, table, ()) for word in phrase.lower().split()}
-            yield from (Name(word.strip(".,!?~"), "", "") for word in sorted(asking) if len(word.strip(".,!?~")) > 1)
         agree = getattr(self.module, "agree", None)
-        for word, colour in colour_words(self.module).items():
+        for word, english in adjectives(self.module).items():
             spelt = {agree(word, several, gender) for several in (False, True) for gender in (False, True)
                      } if agree else set()
-            yield from (Name(form, "", colour) for form in sorted({word, *spelt}) if colour in COLOURS)
+            yield from (Name(form, "", english) for form in sorted({word, *spelt}) if english in ADJECTIVES)
+        for word in self.missing:
+            yield from (Name(form, "", STRANGE) for form in sorted({word, many(word) if many else word}))
 
     def random_concept(self, rng: random.Random) -> Concept:
         """A concept, those of daily life more often."""
@@ -126,7 +131,7 @@ class Lexicon:
     def noun(self, rng: random.Random, thing: Thing, counter: str = "") -> str:
         """A word for a thing; what the world does not have is marked as such."""
         if not thing.name:
-            word = rng.choice(self.strange)
+            word = rng.choice(self.missing if rng.random() < 0.5 else self.strange)
             return f"{OPEN}{word if rng.random() < 0.9 else word + ' ' + rng.choice(self.strange)}{CLOSE}"
         if thing.name not in self.forms:
             return thing.name  # a learned word
@@ -142,11 +147,12 @@ class Lexicon:
         return self.module.misspelt(rng, word) if len(word) > 2 and rng.random() < 0.07 else word
 
 
-def all_names(lexicons: Iterable[Lexicon]) -> Names:
+def all_names(lexicons: Iterable[Lexicon]) -> list[Name]:
     """The tables of several languages as one, with the emoji themselves and the words for kinds of things."""
     concepts = all_concepts()
     rows = [Name(word, "", c.name) for c in concepts for word in (c.name, plural(c.name), c.emoji)]
     rows += [row for lexicon in lexicons for row in lexicon.names()]
     rows += [Name(word, "", english) for word, english in HYPERNYMS.items()]
-    return Names(Name(row.word.lower().replace("’", "'"), row.counter, row.english)
-                 for row in dict.fromkeys(rows) if row.word)
+    rows = [Name(row.word.lower().replace("’", "'"), row.counter, row.english) for row in rows if row.word]
+    known = {row.word for row in rows if row.english != STRANGE}
+    return [row for row in dict.fromkeys(rows) if row.english != STRANGE or row.word not in known]

@@ -17,7 +17,9 @@ from load import check_files
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the sheet, and say what its captions are."""
-    flags = CommandParser(description="Draw a sheet of pictures of the wide world.")
+    flags = CommandParser(
+        description="Draw a sheet of pictures of the wide world.",
+        example="python -m pretrain.look --archive pretrain/runs/wide/world.zip --out pretrain/world.png")
     flags.add_argument("--archive", type=Path, required=True, metavar="ZIP", help="from pretrain.icons")
     flags.add_argument("--out", type=Path, required=True, metavar="PNG")
     flags.add_argument("--columns", type=count, default=12, help="of pictures")

@@ -12,11 +12,10 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from improvement.v2.names import TYPES
 from improvement.v2.sentences import PAIRS, read_pairs
 from ldm.cli import run_command
+from ldm.progress import bar
 from ldm.util import ROOT
 from load import check_files
 from pretrain.checkpoint import Run, parser
@@ -95,7 +94,9 @@ def round_weights(model: torch.nn.Module, bits: int) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the multilingual transformer, or go on with it, and write it to --out."""
-    flags = parser("Train the emoji world's multilingual transformer.", minutes=15, batch_size=64, learning_rate=2e-3)
+    flags = parser("Train the emoji world's multilingual transformer.",
+                   "python -m pretrain.multilingual --run pretrain/runs/multilingual",
+                   minutes=15, batch_size=64, learning_rate=2e-3)
     flags.add_argument("--pairs", type=Path, default=PAIRS, help="CSV with columns ko and en")
     flags.add_argument("--out", type=Path, default=OUT, help="folder for the finished model")
     opt = flags.parse_args(arguments)
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     ids = tokenizer([ko for ko, _ in pairs], [en for _, en in pairs], padding="max_length", truncation=True,
                     max_length=LENGTH, return_tensors="pt")["input_ids"]
     run = Run(opt.run, opt.minutes, {"model": model}, muon_and_adam(model, opt.learning_rate))
-    bar, mean_loss = tqdm(desc="multilingual", unit="step", initial=run.step, mininterval=10), None
+    steps, mean_loss = bar(desc="multilingual", initial=run.step), None
     while run.tick():
         batch = ids[torch.randint(len(ids), (opt.batch_size,))]
         batch = batch[:, : int((batch != tokenizer.pad_token_id).sum(dim=1).max())]
@@ -127,9 +128,9 @@ def main(arguments: list[str] | None = None) -> None:
         run.update(loss)
         value = float(loss.detach())
         mean_loss = value if mean_loss is None else 0.99 * mean_loss + 0.01 * value
-        bar.update()
+        steps.update()
         if run.step % 500 == 0:
-            bar.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.3f}")
+            steps.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.3f}")
             run.save()
     run.save()
     round_weights(model.roberta, 5)

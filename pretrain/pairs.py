@@ -12,23 +12,28 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 import csv
 import io
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from improvement.v2.names import FILE, Name, Names
 from improvement.v2.sentences import HYPERNYMS, PLACEHOLDERS, Pair, random_sentences, unseen
 from ldm.cli import CommandParser, count, run_command, share, training_seed
 from ldm.data.emoji import COLOURS
 from ldm.errors import UserError
 from ldm.files import write_bytes
-from pretrain.languages import FRAMES, Meaning, Thing, gaps, weighted
+from pretrain.languages import CLOSE, FRAMES, OPEN, Meaning, Thing, gaps, weighted
 
 if TYPE_CHECKING:
     from pretrain.lexicon import Lexicon
 
-LANGUAGES = {"ko": 0.44, "en": 0.36, "ja": 0.1, "es": 0.1}  # -> share of the sentences
+LANGUAGES = {"ko": 0.41, "en": 0.34, "ja": 0.1, "es": 0.15}  # -> share of the sentences
 NUMBERS = ((1, 68), (2, 15), (3, 9), (4, 6), (5, .7), (6, .3), (7, .2), (8, .2), (9, .1), (10, .3))
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+SENTENCES = 20_000  # of each language, whose words are told from those for things
 ODD = "odd"  # a colour that the world does not have
 
 
@@ -38,7 +43,7 @@ def random_thing(rng: random.Random, lexicon: Lexicon, strange: float) -> Thing:
     if draw < strange:
         return Thing("", "", number)
     size = weighted(rng, (("", 84), ("big", 9), ("small", 7)))
-    tint = rng.choice(list(COLOURS)) if rng.random() < 0.14 else ODD if rng.random() < 0.01 else ""
+    tint = rng.choice(list(COLOURS)) if rng.random() < 0.2 else ODD if rng.random() < 0.01 else ""
     if draw < strange + 0.15:
         return Thing(weighted(rng, tuple(zip(PLACEHOLDERS, (3, 1), strict=True))), "", number, size, tint)
     concept = lexicon.random_concept(rng)
@@ -68,8 +73,29 @@ def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterat
         other = lexicon.random_concept(rng)
         text = grammar.write(rng, meaning, partial(lexicon.noun, rng),
                              lambda thing, unit, c=other: lexicon.noun(rng, Thing(c.name, c.kind), unit))
+        if len(meaning.things) == 1 and meaning.things[0].name and rng.random() < 0.02:
+            like, between = rng.choice(grammar.LIKES), rng.choice((" ", ", ", "... ", ". "))
+            text = like.format(lexicon.noun(rng, meaning.things[0])) + between + text
+        if rng.random() < 0.05:
+            talk, between = rng.choice(grammar.TALK), rng.choice((", ", ". ", "... ", "! ", " "))
+            text = rng.choice((f"{talk}{between}{text}", f"{text}{between}{talk}"))
         text, left_out = gaps(grammar.noisy(rng, text) if rng.random() < 0.7 else text)
         yield Pair(" ".join(text.split()), meaning.english, left_out)
+
+
+def plain_words(rng: random.Random, lexicon: Lexicon, count: int) -> list[Name]:
+    """What a language's sentences, so many, have twice or more between the names of things."""
+    def marked(thing: Thing, unit: str) -> str:
+        word = lexicon.noun(rng, thing, unit)
+        return word if OPEN in word else f"{OPEN}{word}{CLOSE}"
+
+    said = (*lexicon.module.TALK, *lexicon.module.LIKES)
+    found = Counter(word for phrase in said for word in WORD.findall(phrase.lower()) * 2)
+    for _ in range(count):
+        text = lexicon.module.write(rng, random_meaning(rng, lexicon), marked,
+                                    lambda thing, unit: marked(Thing(lexicon.random_concept(rng).name), unit))
+        found.update(word for part in text.lower().split(OPEN) for word in WORD.findall(part.rpartition(CLOSE)[2]))
+    return [Name(word, "", "") for word, times in found.items() if times > 1 and not word.isdigit()]
 
 
 def regular_pairs(rng: random.Random, lexicon: list[tuple[str, str]]) -> Iterator[Pair]:
@@ -98,7 +124,9 @@ def read_places(options: list[str]) -> dict[str, list[Path]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the file of pairs."""
-    parser = CommandParser(description="Write sentences of the emoji world beside their English ones.")
+    parser = CommandParser(
+        description="Write sentences of the emoji world beside their English ones.",
+        example="python -m pretrain.pairs --out pairs.csv --languages ko en")
     parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko, en and gaps")
     parser.add_argument("--count", type=count, default=16_000, help="number of pairs")
     parser.add_argument("--regular", type=share, default=0.2, help="share of the templates' sentences")
@@ -110,7 +138,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=training_seed, default=0, help="of the random sentences")
     opt = parser.parse_args(arguments)
     files = read_places(opt.strange)
-    from improvement.v2 import names
     from pretrain.lexicon import Lexicon, all_names
     from pretrain.world import all_concepts
 
@@ -120,7 +147,11 @@ def main(arguments: list[str] | None = None) -> None:
     lexicons = {name: Lexicon(name, strange=files.get(name, ())) for name in opt.languages}
     natural = {name: natural_pairs(rng, name, lexicon) for name, lexicon in lexicons.items()}
     if opt.names:
-        all_names(sorted(lexicons.values(), key=lambda lexicon: lexicon.language != "en")).write(opt.names / names.FILE)
+        english_first = sorted(lexicons.values(), key=lambda lexicon: lexicon.language != "en")
+        table = all_names(english_first)
+        for lexicon in english_first:
+            table += plain_words(random.Random(opt.seed), lexicon, SENTENCES)
+        Names(dict.fromkeys(table)).write(opt.names / FILE)
     shares = [LANGUAGES[name] for name in opt.languages]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -207,7 +207,8 @@ def write_list(rows: list[Row], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Choose, and write the list."""
-    flags = CommandParser(description="Choose which drawings of which icon sets the wide world shows.")
+    flags = CommandParser(description="Choose which drawings of which icon sets the wide world shows.",
+                          example="python -m pretrain.things --packages pretrain/runs/packages")
     flags.add_argument("--packages", type=Path, required=True, help="folder for the packages of the npm registry")
     flags.add_argument("--out", type=Path, default=LIST, help="the list")
     opt = flags.parse_args(arguments)

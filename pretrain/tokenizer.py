@@ -77,7 +77,9 @@ def nouns(wide: bool) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Write the vocabulary, and the list of nouns in it."""
-    flags = CommandParser(description="Build the emoji model's word-piece vocabulary.")
+    flags = CommandParser(
+        description="Build the emoji model's word-piece vocabulary.",
+        example="python -m pretrain.tokenizer --out models/ldm/emoji/tokenizer")
     flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt, nouns.txt and "
                        "tokenizer_config.json")
     flags.add_argument("--world", choices=("emoji", "wide"), default="emoji", help="whose captions it must read")

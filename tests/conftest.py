@@ -93,6 +93,18 @@ def judge():
     return CLIPEvaluator(str(JUDGE))
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A run of two steps, to be looked at or copied."""
+    import train_new
+    from tests.runs import EXACT, flags, only_run
+
+    logs = tmp_path_factory.mktemp("finished")
+    result = run_main(train_new.main, *flags(logs), "-t", *EXACT, "lightning.trainer.max_steps=2")
+    assert result.status == 0, result.err
+    return only_run(logs)
+
+
 def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> bool:
     """Largest difference at most `tolerance` of the largest expected magnitude, and shapes equal."""
     actual, expected = actual.detach().double(), expected.double()

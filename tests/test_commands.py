@@ -42,6 +42,7 @@ COMMANDS = {
     "pretrain.pairs": None,
     "pretrain.things": None,
     "pretrain.tokenizer": None,
+    "benchmarks.aligner": None,
     "benchmarks.faults.__main__": None,
     "benchmarks.random_checkpoint": "--out OUT --config none.yaml",
     "benchmarks.stable_diffusion": None,

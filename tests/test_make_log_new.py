@@ -15,7 +15,7 @@ from ldm.generate import sample_prompt
 from load import instantiate_from_config
 from make_log_new import ImageLogger
 from tests.conftest import ROOT, assert_one_line_error, run_main
-from tests.test_train_new import EXACT, flags, only_run
+from tests.runs import EXACT, flags, only_run
 
 
 class Module(torch.nn.Module):

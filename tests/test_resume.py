@@ -17,17 +17,8 @@ from omegaconf import OmegaConf
 import train_new
 from ldm.embedding_files import read_embeddings
 from tests.conftest import EMOJI, ROOT, assert_one_line_error, run_main, run_script
-from tests.test_train_new import EXACT, flags, learned, only_run
+from tests.runs import EXACT, flags, learned, only_run
 from training.flags import get_parser, split_overrides
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run of two steps, to be copied."""
-    logs = tmp_path_factory.mktemp("finished")
-    result = run_main(train_new.main, *flags(logs), "-t", *EXACT, "lightning.trainer.max_steps=2")
-    assert result.status == 0, result.err
-    return only_run(logs)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import train_new_v1
 from ldm.embedding_files import read_embeddings
 from ldm.starts import keep_best
 from tests.conftest import assert_one_line_error, run_main
-from tests.test_train_new import EXACT, flags, learned, only_run
+from tests.runs import EXACT, flags, learned, only_run
 
 
 def made(tmp_path, losses, stop=None):

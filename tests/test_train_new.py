@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,25 +17,7 @@ import train_new_v1
 import train_new_v2
 from ldm.embedding_files import read_embeddings
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
-
-DATA = "dataset/flamingo"
-QUICK = ("data.params.batch_size=2", "data.params.train.params.repeats=4",
-         "lightning.callbacks.image_logger.params.disabled=true")
-
-
-def flags(logdir, **changes):
-    values = {"base": "configs/emoji/finetune.yaml", "actual_resume": EMOJI, "data_root": DATA, "init_word": "bird",
-              "name": "test", "logdir": logdir, "judge": "off"} | changes
-    return [x for k, v in values.items() if v is not None for x in (f"--{k}", v)]
-
-
-def only_run(logdir) -> Path:
-    (folder,) = (Path(p) for p in glob.glob(f"{logdir}/*"))
-    return folder
-
-
-def learned(folder) -> torch.Tensor:
-    return read_embeddings(folder / "checkpoints" / "embeddings.pt")["*"]
+from tests.runs import DATA, EXACT, QUICK, flags, learned, only_run
 
 
 @pytest.mark.slow
@@ -215,9 +196,6 @@ def test_help_says_what_every_flag_is_for():
         assert flag in result.stdout
 
 
-EXACT = ("data.params.batch_size=1", "data.params.train.params.repeats=2",
-         "lightning.callbacks.image_logger.params.disabled=true",
-         "lightning.modelcheckpoint.params.every_n_train_steps=1")
 VALIDATED = ("data.params.validation.target=ldm.data.personalized.PersonalizedBase",
              "data.params.validation.params.size=64", "data.params.validation.params.repeats=1",
              "data.params.validation.params.set=val")
@@ -253,15 +231,6 @@ def test_going_on_from_every_step_is_exact(tmp_path, base, variant, more):
         for step in range(stop, last + 1):
             name = f"checkpoints/embeddings_gs-{step}.pt"
             assert torch.equal(read_embeddings(part / name)["*"], read_embeddings(whole / name)["*"]), (stop, step)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run of two steps, to be copied."""
-    logs = tmp_path_factory.mktemp("finished")
-    result = run_main(train_new.main, *flags(logs), "-t", *EXACT, "lightning.trainer.max_steps=2")
-    assert result.status == 0, result.err
-    return only_run(logs)
 
 
 @pytest.mark.parametrize("arguments, words", [

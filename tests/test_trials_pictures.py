@@ -11,7 +11,7 @@ import train_new
 import train_new_v2
 from ldm.embedding_files import read_embeddings
 from tests.conftest import assert_one_line_error, pixels, run_main
-from tests.test_train_new import QUICK, flags, learned, only_run
+from tests.runs import QUICK, flags, learned, only_run
 
 TWO = "lightning.trainer.max_steps=2"
 COLOURS = ("navy", "gold", "teal")

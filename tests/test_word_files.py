@@ -7,7 +7,7 @@ import train_new
 from ldm.embedding_files import read_words
 from ldm.provenance import weights_identity
 from tests.conftest import EMOJI, run_main
-from tests.test_train_new import EXACT, flags, only_run
+from tests.runs import EXACT, flags, only_run
 
 NOISE = "model.params.personalization_config.params.initializer_words=null"
 

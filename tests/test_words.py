@@ -23,7 +23,7 @@ from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.parameters import picture_parameters
 from ldm.placeholders import call_words, name_of_file, same_name
 from tests.conftest import EMBEDDING, EMOJI, ROOT, assert_one_line_error, close, pixels, run_main
-from tests.test_train_new import EXACT, flags, only_run
+from tests.runs import EXACT, flags, only_run
 
 WORDS = "model.params.personalization_config.params"
 ONE = ("--ddim_steps", 1, "--n_samples", 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ldm.cli import (
     apply_overrides,
@@ -12,11 +14,15 @@ from ldm.cli import (
 from ldm.errors import UserError
 from ldm.runs import Run, relocated
 from load import (
+    EMBEDDED_MODEL,
+    ROOT,
     announce_config,
     check_config,
     check_files,
     config_beside,
     get_obj_from_str,
+    has_clip,
+    instantiate_from_config,
     load_config,
     load_model_config,
     merge_configs,
@@ -70,6 +76,29 @@ def merge_config(opt: argparse.Namespace, run: Run, overrides: list[str]) -> Dic
     if run.state:
         check_start(run, config, stored)
     return config
+
+
+def training_config(ckpt_path: str | Path, variant: str | None = None) -> Path:
+    """The config that a model's words are learned with where nobody names another."""
+    if Path(ckpt_path).resolve() == EMBEDDED_MODEL.resolve():
+        name = "emoji/finetune"
+    elif has_clip(ckpt_path):
+        return ROOT / "configs/stable-diffusion/v1-finetune.yaml"
+    else:
+        name = "latent-diffusion/txt2img-1p4B-finetune"
+    return ROOT / "configs" / (name + (f"-{variant}" if variant else "") + ".yaml")
+
+
+def training_set(configs: Sequence[str | Path], data_root: str | Path, placeholder: str = "*", seed: int = 23,
+                 **params: Any) -> Any:
+    """The data set of training configs, with a folder of pictures. Raises UserError for configs that have none."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.select(load_config(*configs), "data.params.train")
+    if config is None:
+        raise UserError(f"{configs[-1]}: has no data.params.train, the data set to learn from; name others with --base")
+    return instantiate_from_config(merge_configs(config, {"params": {
+        "data_root": str(data_root), "seed": seed, "placeholder_token": placeholder, **params}}))
 
 
 def write_flags(opt: argparse.Namespace, config: DictConfig) -> None:

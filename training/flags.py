@@ -40,37 +40,64 @@ def get_parser() -> CommandParser:
     parser = CommandParser(
         description="Learn a new word from a few pictures of one thing, through a frozen text-to-image model.",
         epilog="Anything else must be key.path=value for a key of the config, such as data.params.batch_size=2 or "
-               "lightning.trainer.max_steps=1000.",
-    )
-    add = parser.add_argument
-    add("-b", "--base", nargs="*", default=[], metavar="YAML", help="configs, merged from left to right")
-    add_switch(parser, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
-    add("-n", "--name", help="name of the run; default: the first config's")
-    add("-f", "--postfix", help="goes behind the name")
-    add("-l", "--logdir", help="where run folders go; default: logs")
-    add("-p", "--project", help="folder inside --logdir for runs that belong together")
-    add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
-    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
+        "lightning.trainer.max_steps=1000.",
+        example="python %(prog)s --base configs/emoji/finetune.yaml -t --actual_resume models/ldm/emoji/model.ckpt "
+                "--name green_apple --data_root dataset/green_apple --init_word fruit")
+    _add_pictures(parser.add_argument_group("pictures"))
+    _add_word(parser.add_argument_group("word"))
+    _add_run(parser.add_argument_group("model and run"))
+    _add_learning(parser.add_argument_group("learning"))
+    parser.add_json()
+    return parser
+
+
+def _add_pictures(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--data_root", metavar="FOLDER", help="folder with the pictures")
     add("--fit", choices=("crop", "pad", "random", "squeeze"), help="what becomes of a picture that is no square: cut "
         "to its middle, padded, cut at a random place each time, or squeezed; default: the config's")
     add("--mask", choices=("alpha", "file", "off"), help="learn only what a picture's transparency, or a.mask.png "
         "beside a.png, leaves; alpha puts it on changing backgrounds; default: file where there are such files")
-    add_switch(parser, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
+    add_switch(group, "--captions", default=None, help="take the sentences of a.txt, beside a.png, with {} or the "
                "placeholder in each; default: true")
+    add_switch(group, "--skip_bad_images", default=None, help="go on without pictures that cannot be read")
+
+
+def _add_word(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--init_word", type=word, metavar="WORD", help="word the new one starts from; auto: the noun that tells the "
         "model most about the pictures is found first")
     add("--placeholder_string", type=word, metavar="NAME", help="how prompts write the new word: any name, such as * "
         "or <my-cat>; default: the config's, or that in --embedding_manager_ckpt")
     add("--embedding_manager_ckpt", metavar="FILE", help="embedding file to start from, of any kind: learning goes on "
         "from exactly its vectors")
-    add_model_flags(parser, "--variant", "--gpus", several_gpus=True)
+
+
+def _add_run(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("-b", "--base", nargs="*", default=[], metavar="YAML", help="configs, merged from left to right")
+    add_switch(group, "-t", "--train", default=False, help="train (without it everything is only set up and checked)")
+    add("--actual_resume", metavar="CKPT", help="checkpoint of the frozen model, or folder of diffusers")
+    add_model_flags(group, "--variant", "--gpus", "--tf32", several_gpus=True)
+    add("-r", "--resume", metavar="RUN", help="run folder, or a checkpoint in it, to go on with")
+    add("-n", "--name", help="name of the run; default: the first config's")
+    add("-f", "--postfix", help="goes behind the name")
+    add("-l", "--logdir", metavar="FOLDER", help="where run folders go; default: logs")
+    add("-p", "--project", help="folder inside --logdir for runs that belong together")
+    add_switch(group, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
+               "default: true")
+
+
+def _add_learning(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
         "and keep the word with the lowest loss on the same pictures, timesteps and noise")
     add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
         "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
         "else constant")
+    add_switch(group, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
+               "default: true, or as the resumed run does")
     add("--stop", choices=("auto", "off"), help="auto: learning ends when the loss on fixed pictures, timesteps and "
         "noise has settled, or after lightning.trainer.max_steps; default: the config's, else off")
     add("--judge", metavar="CLIP", help="hub name or folder of the CLIP that ranks the saved steps when they are "
@@ -81,13 +108,9 @@ def get_parser() -> CommandParser:
     add("--checkpointing", choices=("auto", "on", "off"), help="compute activations twice instead of keeping them, "
         "which is slower; auto: in as many blocks as memory needs; default: auto, whatever the config says, or as an "
         "override of use_checkpoint says")
-    add_switch(parser, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
-               "default: true, or as the resumed run does")
-    add_switch(parser, "--datadir_in_name", default=None, help="put the picture folder's name into the run's name; "
-               "default: true")
-    add_switch(parser, "--skip_bad_images", default=None, help="go on without pictures that cannot be read")
-    add_switch(parser, "--no-test", default=False, help="do not run the config's test data after training")
-    return parser
+    add("--compile", action="store_true", help="compile the network with torch.compile at the first step, which takes "
+        "minutes, and faster steps then: needs a C++ compiler, or on a GPU Triton")
+    add_switch(group, "--no-test", default=False, help="do not run the config's test data after training")
 
 
 def split_overrides(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[list[str], list[str]]:

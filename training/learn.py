@@ -10,10 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ldm.cli import (
-    first_line,
-    quiet_lightning,
-)
+from ldm import progress
+from ldm.cli import first_line, quiet_lightning
 from ldm.errors import UserError
 from ldm.runs import Run
 from load import (
@@ -70,11 +68,11 @@ def choose_start(opt: argparse.Namespace, configs: list[DictConfig], dataset: An
 
 
 def say(text: str) -> None:
-    """Print a line on stderr, if there is one, in one of several processes that work together."""
+    """`ldm.progress.say`, in one of several processes that work together."""
     from ldm.devices import is_first_process
 
-    if text and is_first_process():
-        print(text, file=sys.stderr)
+    if is_first_process():
+        progress.say(text)
 
 
 def take_learned(run: Run, inversion: TextualInversion) -> None:
@@ -119,7 +117,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
-    from ldm.plan import Pace
+    from ldm.plan import LearningBar, Pace
     from setup import CheckpointFiles, SetupCallback
 
     lightning = config.get("lightning") or OmegaConf.create()
@@ -136,7 +134,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
         **trainer_config,
     }
     if arguments.get("enable_progress_bar", True):
-        callbacks.append(pl.callbacks.TQDMProgressBar(refresh_rate=5))
+        callbacks.append(LearningBar())
     try:
         trainer = pl.Trainer(
             default_root_dir=run.path, callbacks=callbacks, enable_checkpointing=False, enable_model_summary=False,
@@ -182,8 +180,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     Nothing is written before all is checked."""
     import pytorch_lightning as pl
 
+    from ldm.compiling import check_compiler, compile_network
     from ldm.data.data_module import DataModuleFromConfig
     from ldm.data.personalized import PersonalizedBase
+    from ldm.devices import allow_tf32
     from ldm.generate import pixel_stride
     from ldm.inversion import TextualInversion
     from ldm.memory import lay_out
@@ -205,6 +205,10 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     if opt.seeds > 1 and trainer.world_size > 1:
         raise UserError(f"--seeds {opt.seeds}: starts are learned one after another, on one device; give --gpus one "
                         "number, or begin a run with each --seed")
+    if opt.tf32:
+        allow_tf32(trainer.strategy.root_device)
+    if opt.compile:
+        check_compiler(trainer.strategy.root_device)
     rate = learning_rate(config, trainer)
     dataset = getattr(data, "datasets", {}).get("train")
     model = build_model(config, run, None if opt.init_word != AUTO else lambda model: choose_start(
@@ -214,6 +218,8 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
                     from_file=bool(config.run.get("embedding_manager_ckpt")))
     say(lay_out(model, lambda: meta_model(config, config.run.actual_resume), config.data.params.batch_size,
                 opt.checkpointing, str(trainer.precision), trainer.strategy.root_device))
+    if opt.compile:
+        compile_network(model, learning=True)
     inversion = TextualInversion(model, parse_schedule(config.model.get("lr_schedule")))
     if run.state:
         take_learned(run, inversion)

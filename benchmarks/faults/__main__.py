@@ -16,7 +16,9 @@ KINDS = ("kill", "resume", "pickles", "mutations", "pictures", "configs", "overr
 
 def main(arguments: list[str] | None = None) -> None:
     """Print how many trials of each kind went well, and what happened in the others; exit status 1 if any did not."""
-    parser = CommandParser(description="Try what goes wrong for people, and count what was handled well.")
+    parser = CommandParser(
+        description="Try what goes wrong for people, and count what was handled well.",
+        example="python -m benchmarks.faults pictures --count 20")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
     parser.add_argument("--count", type=count, help="trials of each kind; default: each kind's own number")
     parser.add_argument("--seed", type=natural, default=0, help="of what is drawn at random")

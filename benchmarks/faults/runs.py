@@ -24,7 +24,10 @@ DATA = "dataset/flamingo"  # five pictures
 # Epochs of ten batches; a state is saved after every step.
 QUICK = ("data.params.batch_size=1", "data.params.train.params.repeats=2",
          "lightning.trainer.enable_progress_bar=false",
-         "lightning.modelcheckpoint.params.every_n_train_steps=1")
+         "lightning.modelcheckpoint.params.every_n_train_steps=1",
+         "lightning.callbacks.stopping.params.pictures=1",
+         *(f"lightning.callbacks.ranking.params.{short}"
+           for short in ("steps=1", "pictures=1", "sampling_steps=1", "edits=['a big {}']")))
 NO_GRIDS = ("lightning.callbacks.image_logger.params.disabled=true",)
 
 

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from improvement.v2.names import NameTokens
-from ldm.data.emoji import COLOURS
+from improvement.v2.names import ADJECTIVES, NameTokens
 from ldm.errors import UserError
 from ldm.modules.encoders.text_encoder import Placeholders
 from ldm.modules.meta import without_weights
@@ -66,7 +65,7 @@ class SourceEncoding:
         for row, names in enumerate(self.names or ()):
             first: dict[str, int] = {}
             for position, name in names.items():
-                if name not in COLOURS:
+                if name not in ADJECTIVES:
                     groups[row, position] = first.setdefault(name, position)
         return groups
 

@@ -26,15 +26,17 @@ FILE = "names.tsv"
 NEAR = 8  # letters between a word and what it is counted in
 SHORTEST, LONGEST = 4, 16  # letters of a name that may be misspelt
 # Token types: outside of names; the first token of one and the others, of a thing, of a thing misspelt, of a colour, of
-# a colour misspelt.
+# a colour misspelt, of a size.
 OUTSIDE = 0
-THING, THING_ALIKE, COLOUR, COLOUR_ALIKE = (1, 2), (3, 4), (5, 6), (7, 8)
-TYPES = 9
+THING, THING_ALIKE, COLOUR, COLOUR_ALIKE, SIZE = (1, 2), (3, 4), (5, 6), (7, 8), (9, 10)
+TYPES = 11
+STRANGE = "-"  # in place of an English name: a thing that the world does not have
+ADJECTIVES = {*COLOURS, *filter(None, SIZES)}
 
 
 class Name(NamedTuple):
-    """A word for a thing, what it is counted in where only then it is that thing, and the English name; without one it
-    is a word that asks, such as "please"."""
+    """A word for a thing, what it is counted in where only then it is that thing, and the English name: STRANGE if the
+    world does not have it, and none for a word that is no thing, such as "please"."""
 
     word: str
     counter: str
@@ -54,6 +56,8 @@ class Match(NamedTuple):
     @property
     def types(self) -> tuple[int, int]:
         """The token types of its first token and of the others."""
+        if self.english[0] in SIZES:
+            return SIZE
         if self.english[0] in COLOURS:
             return COLOUR if self.exact else COLOUR_ALIKE
         return THING if self.exact else THING_ALIKE
@@ -91,7 +95,7 @@ class Names:
     def __init__(self, names: Iterable[Name]) -> None:
         self.names = list(names)
         self.table: dict[str, list[Name]] = defaultdict(list)
-        self.asking = {name.word for name in self.names if not name.english}  # words that ask, and name nothing
+        self.plain = {name.word for name in self.names if not name.english}  # words that are no things
         for name in self.names:
             if name.english:
                 self.table[name.word.lower()].append(name)
@@ -105,7 +109,7 @@ class Names:
     def alike(self) -> dict[str, set[str]]:
         """Letters of a word, or all but one of them -> words."""
         index: dict[str, set[str]] = defaultdict(set)
-        for word in self.table:
+        for word in (word for word, names in self.table.items() if names[0].english != STRANGE):
             spelt = letters(word)
             if SHORTEST <= len(spelt) <= LONGEST:
                 for part in without_one(spelt):
@@ -120,8 +124,9 @@ class Names:
         return tuple(dict.fromkeys(found))
 
     def find(self, text: str) -> list[Match]:
-        """The longest name that begins at each place of a text, and, where none of two letters or more is, one that is
-        alike. In scripts with spaces and no particles a name ends where a word does."""
+        """The longest name that begins at each place of a text, unless it is a part of another thing's, and, where none
+        of two letters or more is, one that is alike. In scripts with spaces and no particles a name ends where a word
+        does."""
         lower = text.lower()
         if len(lower) != len(text):  # a letter whose small form is two
             lower = text
@@ -148,11 +153,16 @@ class Names:
                     near := self.find_alike(lower, start, latin)):
                 found.append(near)
             last = end if end > start else last
-        return found
+        return [part for part in found if not any(
+            whole.start <= part.start and part.end <= whole.end and whole.english[0] != part.english[0]
+            and (whole.exact or (whole.sure and part.end - part.start < 2 and " " not in text[whole.start : whole.end]))
+            for whole in found if part.end - part.start < whole.end - whole.start)]
 
     def find_alike(self, text: str, start: int, latin: bool) -> Match | None:
         """A name that begins at a place in a text, with one letter wrong, missing or too many."""
         best: tuple[int, int, Match] | None = None
+        if text[start + 1 : start + 2].isspace():
+            return None
         for end in range(start + 2, min(len(text), start + LONGEST) + 1):
             if text[end - 1].isspace() or (latin and end < len(text) and is_latin(text[end])):
                 continue
@@ -193,8 +203,8 @@ def read_names(file: Path) -> Names:
 
 
 class NameTokens:
-    """Token ids of English names for a text encoder: of things, plural behind a number, and of colours; "an" before a
-    vowel."""
+    """Token ids of English names for a text encoder: of things, plural behind a number, of colours and sizes; "an"
+    before a vowel."""
 
     def __init__(self, tokenizer: PromptTokenizer) -> None:
         self.ids = functools.lru_cache(None)(lambda text: tokenizer.ids(text))
@@ -204,7 +214,7 @@ class NameTokens:
 
     def __call__(self, name: str, before: list[int] | None) -> list[int]:
         """The ids of a name behind token ids that end in a number and perhaps adjectives, or not; None is a number."""
-        if name in COLOURS:
+        if name in ADJECTIVES:
             return self.ids(name)
         while before and before[-1] in self.between:
             before = before[:-1]

@@ -17,6 +17,7 @@ from transformers.utils import logging
 from improvement.v2 import names
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner, spelt
 from improvement.v2.alignment import align, cross_attention, weighed_words
+from improvement.v2.coverage import Coverage
 from improvement.v2.names import Names, NameTokens
 from ldm.errors import UserError
 from ldm.modules.encoders.modules import BERTEmbedder
@@ -29,7 +30,6 @@ from ldm.util import quoted, resolve_file, resolve_folder
 
 BEAMS = 4  # of the search for a prompt's translation
 GAP_SHARE = 0.4  # mean probability of a word's tokens from which it is named as not understood
-NEVER = 100.0
 
 
 class Reading(NamedTuple):
@@ -66,6 +66,7 @@ class MultilingualEmbedder(nn.Module):
         self.max_length = max_length
         table = Path(resolve_folder(name_or_folder), names.FILE)
         self.names = names.read_names(table) if table.is_file() else None  # of what can be copied, beside placeholders
+        self.coverage = Coverage(self.names) if self.names else None
 
     @property
     def memory_dim(self) -> int:
@@ -131,6 +132,8 @@ class MultilingualEmbedder(nn.Module):
             starts = [a if b > a else -1 for a, b in row]
             kinds, found = [names.OUTSIDE] * len(row), dict[int, tuple[str, int]]()
             for match in table.find(text.replace(mask, " " * len(mask))):
+                if match.english[0] == names.STRANGE:
+                    continue
                 inside = [i for i, a in enumerate(starts) if match.start <= a < match.end]
                 begin, rest = match.types
                 if inside:
@@ -147,19 +150,20 @@ class MultilingualEmbedder(nn.Module):
                          sorted(found.items(), key=lambda item: (-len(item[1][0]), -item[1][1]))})
         return torch.tensor(types), rows, sure
 
-    def words(self, text: str, marks: Sequence[float], spans: Sequence[Sequence[int]], share: float) -> list[str]:
-        """The words of a text whose tokens, at spans, have a mean mark over `share`; neighbours as one."""
-        found: list[tuple[int, int]] = []
+    def gaps(self, text: str, marks: Sequence[float], spans: Sequence[Sequence[int]], copied: Sequence[int],
+             nothing: bool) -> list[str]:
+        """The parts of a text that are not understood, as `Coverage.gaps` has them; without a table, words whose tokens
+        have a mean mark over GAP_SHARE."""
+        if self.coverage is not None:
+            mask = str(self.tokenizer.mask_token)
+            return self.coverage.gaps(text.replace(mask, " " * len(mask)), marks, spans, copied, nothing)
+        found = []
         for match in re.finditer(r"\S+", text):
             own = [mark for mark, (a, b) in zip(marks, spans, strict=True)
                    if b > a and match.start() <= a < match.end()]
-            asking = self.names is not None and match[0].lower().strip(".,!?~") in self.names.asking
-            if own and not asking and sum(own) / len(own) > share:
-                if found and not text[found[-1][1] : match.start()].strip():
-                    found[-1] = (found[-1][0], match.end())
-                else:
-                    found.append(match.span())
-        return [text[a:b].strip(".,!?~") for a, b in found]
+            if own and sum(own) / len(own) > GAP_SHARE:
+                found.append(match[0].strip(".,!?~"))
+        return found
 
     def weighed_words(self, prompt: Prompt, placeholders: Sequence[str], ignore_case: bool = False
                       ) -> tuple[list[int], list[float]]:
@@ -264,11 +268,10 @@ class AlignedEmbedder(BERTEmbedder):
             gaps: list[str] = []
             if aligner.gap is not None:
                 texts, _ = encoder.substitute([prompt], list(placeholders), tokenizer.ignores_case)
-                marks = aligner.not_understood(source)[0].sigmoid()
-                marks[[token - len(weight) for token in tokens if token >= len(weight)]] = -NEVER
+                marks = aligner.not_understood(source)[0].sigmoid().tolist()
                 spans = encoder.encode_texts(texts)[2][0].tolist()
-                for share in (GAP_SHARE, 0.1) if not english else (GAP_SHARE,):  # of nothing, more may be the reason
-                    gaps = gaps or encoder.words(texts[0], marks.tolist(), spans, share)
+                copied = [token - len(weight) for token in tokens if token >= len(weight)]
+                gaps = encoder.gaps(texts[0], marks, spans, copied, not english)
             read.append(Reading(english, tuple(gaps)))
         return read
 

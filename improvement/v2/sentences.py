@@ -124,7 +124,7 @@ def random_sentence(rng: random.Random, lexicon: Sequence[tuple[str, str]], noun
         mixed, english = (template[1].format(x=x, c=with_article(colour)) for x in (ko, with_article(en)))
         return Sentence(mixed, english, nouns, number, background)
     if draw < 0.25:
-        ko2, en2 = random_noun(rng, lexicon)
+        ko2, en2 = next(other for other in iter(lambda: random_noun(rng, lexicon), None) if other[0] != ko)
         ko = f"{ko}{'과' if ends_in_consonant(ko) else rng.choice(('와', '랑'))} {ko2}"
         nouns, en = (en, en2), f"{with_article(en)} and {with_article(en2)}"
     elif draw < 0.40:

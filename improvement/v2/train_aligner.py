@@ -7,7 +7,6 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import argparse
 import random
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -25,6 +24,7 @@ from ldm.cli import (
     weight,
 )
 from ldm.errors import UserError
+from ldm.progress import say
 from load import add_model_flags, load_model
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train the aligner and write its file."""
-    parser = CommandParser(description="Train the aligner of v2 between two frozen text encoders.")
+    parser = CommandParser(
+        description="Train the aligner of v2 between two frozen text encoders.",
+        example="python -m improvement.v2.train_aligner --run logs/aligner --out aligner.safetensors")
     add = parser.add_argument
     add("--pairs", nargs="+", type=Path, default=[PAIRS], metavar="CSV",
         help="parallel sentences, columns ko and en, of any size; .tsv works too")
@@ -116,8 +118,7 @@ def train(opt: argparse.Namespace) -> None:
     if opt.train_encoder:
         source_encoder.model.cpu().half().save_pretrained(opt.train_encoder)
         source_encoder.tokenizer.save_pretrained(opt.train_encoder)
-    print(f"{opt.out}: {score:.1%} of {len(held)} held-out sentences are right in "
-          "every token", file=sys.stderr)
+    say(f"{opt.out}: {score:.1%} of {len(held)} held-out sentences are right in every token")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import stat
-import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ldm.errors import UserError
 from ldm.files import write_bytes, write_numbered
+from ldm.progress import say
 
 if TYPE_CHECKING:
     import torch
@@ -143,6 +143,21 @@ def open_image(path: str | Path, background: str | None = "white") -> Image.Imag
     return image
 
 
+def picture_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of a picture as its file has it, before its pixels are read. Raises UserError for a file that
+    is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with _open(Path(path)) as file:
+                return file.size
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder makes of a stranger's file
+        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one in "
+                        "its place") from error
+
+
 def open_images(folder: str | Path) -> list[Image.Image]:
     """All pictures of a folder, by name; what is left out is said. Raises UserError as `find_images` and `open_image`
     do."""
@@ -155,7 +170,7 @@ def open_images(folder: str | Path) -> list[Image.Image]:
 @cache
 def say_once(line: str) -> None:
     """Print a line on stderr unless it was printed before: several data sets read the same folder."""
-    print(line, file=sys.stderr)
+    say(line)
 
 
 @cache

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ldm.data.captions import SUFFIXES
 from ldm.data.framing import Picture, border, border_colour
 from ldm.data.pictures import MASK_ENDINGS, describe_images, some
+from ldm.data.subject import detail, subject_box
 
 if TYPE_CHECKING:
     from ldm.data.personalized import PersonalizedBase
@@ -18,6 +20,16 @@ if TYPE_CHECKING:
 SAME = 12     # levels of 256 in which two colours of a background may differ
 PLAIN = 0.95  # of a border's pixels that have one colour where a background is plain
 FEW = 3       # pictures that are enough
+TINY = 0.4    # of a picture's side that a thing should take; one and a half times the thing is good
+BLURRED = 0.04  # detail below which a picture is blurred; that of the pictures in dataset/ is above 0.1
+
+
+class Fault(NamedTuple):
+    """What will mislead about the thing: what it is, in which pictures (of all, where it is of the set), in words."""
+
+    kind: Literal["squeezed", "small", "same", "few", "background", "tiny", "blurred"]
+    pictures: tuple[Picture, ...]
+    line: str
 
 
 def note_unused(left_out: Sequence[str], used: Sequence[Path]) -> list[str]:
@@ -42,7 +54,7 @@ def describe_set(data: PersonalizedBase, folder: str | Path, left_out: list[str]
                  f"mirrored {data.flip_p:.0%} of the time" if data.flip_p else "not mirrored")
     size = f"shown at {data.size} x {data.size}" if data.size else "shown at their own size"
     yield "; ".join([size, _framing(data), mirroring, _sentences(data), _masks(data)])
-    yield from _advice(data)
+    yield from (fault.line for fault in find_faults(data))
 
 
 def _names(pictures: Sequence[Picture]) -> str:
@@ -81,27 +93,45 @@ def _masks(data: PersonalizedBase) -> str:
     return f"masks: {kind}" + (f"; none, so that all of it counts: {_names(whole)}" if whole else "")
 
 
-def _advice(data: PersonalizedBase) -> Iterator[str]:
+def find_faults(data: PersonalizedBase) -> Iterator[Fault]:
+    """What in the pictures will be learned with the thing, or in its place."""
     pictures, n = data.pictures, len(data.pictures)
     if data.size and data.fit == "squeeze" and (oblong := [p for p in pictures if p.given[0] != p.given[1]]):
         shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in oblong])
-        yield (f"warning: {len(oblong)} of {n} pictures are no squares and lose their shape, squeezed as the published "
-               f"code does it: {shapes}; --fit crop cuts them to their middle")
+        yield Fault("squeezed", (*oblong,), (
+            f"warning: {len(oblong)} of {n} pictures are no squares and lose their shape, squeezed as the published "
+            f"code does it: {shapes}; --fit crop cuts them to their middle"))
     if data.size and (small := [p for p in pictures if _side(p, data.fit) < data.size]):
         shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in small])
-        yield (f"warning: {len(small)} of {n} pictures are smaller than {data.size} px and are enlarged, and what is "
-               f"blurred is learned: {shapes}")
+        yield Fault("small", (*small,), (
+            f"warning: {len(small)} of {n} pictures are smaller than {data.size} px and are enlarged, and what is "
+            f"blurred is learned: {shapes}"))
     keys: dict[bytes, Picture] = {}
     for picture in pictures:
         if (first := keys.setdefault(picture.pixels.tobytes(), picture)) is not picture:
-            yield f"advice: {picture.path.name} is the same picture as {first.path.name}, and counts twice"
+            yield Fault("same", (picture, first), (
+                f"advice: {picture.path.name} is the same picture as {first.path.name}, and counts twice"))
     if n < FEW:
-        yield (f"advice: {n} picture{'s' * (n > 1)}: what {'they share' if n > 1 else 'is in it'} is learned with the "
-               "thing; 3 to 5, each with another background, teach the thing alone")
+        yield Fault("few", (*pictures,), (
+            f"advice: {n} picture{'s' * (n > 1)}: what {'they share' if n > 1 else 'is in it'} is learned with the "
+            "thing; 3 to 5, each with another background, teach the thing alone"))
     if (colour := _common_background(pictures)) is not None:
         named = "#" + "".join(f"{value:02x}" for value in colour)
-        yield (f"advice: all pictures have one background, about {named}, which is learned with the thing; change it "
-               "from picture to picture, or cut the thing out and give --mask alpha")
+        yield Fault("background", (*pictures,), (
+            f"advice: all pictures have one background, about {named}, which is learned with the thing; change it "
+            "from picture to picture, or cut the thing out and give --mask alpha"))
+    if tiny := [p for p in pictures if _is_tiny(p)]:
+        yield Fault("tiny", (*tiny,), (
+            f"advice: the thing is small in {_names(tiny)}, and the model sees little of it; cut the picture to a "
+            "square about one and a half times as wide as the thing"))
+    if blurred := [p for p in pictures if data.size and _side(p, data.fit) >= data.size and detail(p.pixels) < BLURRED]:
+        yield Fault("blurred", (*blurred,), (
+            f"advice: blurred, and learned so: {_names(blurred)}; take a sharp picture in its place"))
+
+
+def _is_tiny(picture: Picture) -> bool:
+    box = subject_box(Image.fromarray(picture.pixels))
+    return box is not None and max(box[2] - box[0], box[3] - box[1]) < TINY * max(picture.pixels.shape[:2])
 
 
 def _side(picture: Picture, fit: str) -> int:

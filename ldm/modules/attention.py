@@ -37,6 +37,12 @@ class CachedContext:
         self.context = context
         self.keys_values: dict[nn.Module, tuple[torch.Tensor, torch.Tensor]] = {}
 
+    def fill(self, network: nn.Module) -> None:
+        """Keep the keys and values of all layers of a network."""
+        for block in network.modules():
+            if isinstance(block, BasicTransformerBlock):
+                block.attn2.keys_values(self)
+
 
 class GEGLU(nn.Module):
     """x * gelu(gate), both linear in the input (Shazeer, arXiv 2002.05202): [..., dim_in] -> [..., dim_out]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import nn
 from ldm.embedding_files import Words, misfit, read_words, write_words
 from ldm.errors import UserError
 from ldm.placeholders import STAR, call_words, check_placeholder, same_name, split_prompt
+from ldm.progress import say
 from ldm.provenance import Provenance, warn_of_another_model
 from ldm.schema import Depth, Trimmed
 from ldm.util import quoted
@@ -345,8 +345,8 @@ class EmbeddingManager(nn.Module):
         """Say so on stderr when a prompt uses none of the placeholders."""
         for prompt in dict.fromkeys(prompts):
             if not self.placeholders_in(prompt):
-                print(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.placeholder_ids())};"
-                      " the learned word has no part in it", file=sys.stderr)
+                say(f"warning: the prompt {quoted(prompt)} does not contain {' or '.join(self.placeholder_ids())};"
+                    " the learned word has no part in it")
 
     def _warn_of_stars(self, prompts: list[str]) -> None:
         """Say so on stderr when a prompt has a * and that is none of the words."""
@@ -354,8 +354,8 @@ class EmbeddingManager(nn.Module):
         for prompt in dict.fromkeys(prompts) if words and STAR not in words else ():
             plain = [part.text for part in split_prompt(prompt, words, True) if part.placeholder is None]
             if STAR in "".join(plain):
-                print(f"warning: {STAR} in {quoted(prompt)} is none of the learned words, which are written "
-                      f"{' '.join(words)}", file=sys.stderr)
+                say(f"warning: {STAR} in {quoted(prompt)} is none of the learned words, which are written "
+                    f"{' '.join(words)}")
 
     def warn_about(self, prompts: list[str], learned: bool = True, negative_prompt: str = "") -> None:
         """Say on stderr what prompts have that is not read as it may be meant: words that the text encoder cannot
@@ -370,4 +370,4 @@ class EmbeddingManager(nn.Module):
         words = dict(zip(self.placeholder_strings, self.initializer_words, strict=False))
         for placeholder in dict.fromkeys(p for prompt in prompts for p in self.placeholders_in(prompt)):
             start = f"{words[placeholder]!r}, the config's initial word" if placeholder in words else "noise"
-            print(f"no --embedding_path: {placeholder} is read as {start}", file=sys.stderr)
+            say(f"no --embedding_path: {placeholder} is read as {start}")

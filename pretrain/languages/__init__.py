@@ -10,7 +10,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omegaconf import OmegaConf
 
 from ldm.data import emoji
 from ldm.data.emoji import COLOURS, plural, with_article
@@ -65,6 +68,12 @@ class Meaning:
 
 
 Noun = Callable[[Thing, str], str]  # a word for a thing, fit for a counter where the language has such
+
+
+def vocabulary(language: str) -> dict[str, Any]:
+    """The words of a language, from its file here."""
+    words = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name(f"{language}.yaml")))
+    return cast("dict[str, Any]", words)
 
 
 def maybe(rng: random.Random, share: float, text: str) -> str:

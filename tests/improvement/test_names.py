@@ -77,10 +77,12 @@ def test_token_types_say_where_names_are(embedder):
     assert sure.sum() == 1, "what may be misspelt is not sure"
 
 
-def test_words_that_nothing_was_made_of(embedder):
-    """Whole words, neighbours as one, without the signs around them."""
+def test_words_that_nothing_was_made_of(embedder, monkeypatch):
+    """With a table what is neither a name nor a plain word; without one whole words, without the signs around them."""
     text = "에펠탑과 세탁기, 고양이"
     spans = embedder.encode_texts([text])[2][0].tolist()
-    marks = [1.0 if a < 8 else -100.0 if a > 9 else 0.2 for a, _ in spans]
-    assert embedder.words(text, marks, spans, 0.4) == ["에펠탑과 세탁기"]
-    assert embedder.words(text, [0.0] * len(spans), spans, 0.4) == []
+    marks = [1.0 if a < 8 else 0.0 if a > 9 else 0.2 for a, _ in spans]
+    assert embedder.gaps(text, marks, spans, [], False) == ["에펠탑과 세탁기"]
+    monkeypatch.setattr(embedder, "coverage", None)
+    assert embedder.gaps(text, marks, spans, [], False) == ["에펠탑과", "세탁기"]
+    assert embedder.gaps(text, [0.0] * len(spans), spans, [], False) == []

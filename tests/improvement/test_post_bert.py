@@ -14,7 +14,7 @@ import txt2img_v1
 from check import check_placeholder
 from improvement.v1.post_BERT import PostBERT
 from tests.conftest import EMOJI, GOLDEN, assert_one_line_error, run_main
-from tests.test_train_new import QUICK, flags, learned, only_run
+from tests.runs import QUICK, flags, learned, only_run
 
 PROMPTS = ["a photo of a *", "an apple", ""]
 

@@ -18,7 +18,7 @@ from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.serialization import read_tensors, write_tensors
 from pretrain.multilingual import mask_tokens, new_model, new_tokenizer
 from tests.conftest import EMBEDDING, EMOJI, ROOT, assert_one_line_error, run_main, run_script
-from tests.test_train_new import QUICK, flags, only_run
+from tests.runs import QUICK, flags, only_run
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,26 @@ def test_the_first_device(monkeypatch):
     assert devices.first_device() == torch.device("cuda", 0) and devices.first_device("2,1") == torch.device("cuda", 2)
 
 
+def test_the_gpu_of_an_apple_processor(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(devices.platform, "processor", lambda: "arm")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.choose_devices(None) == devices.choose_devices("0") == ("mps", 1)
+    assert devices.first_device() == torch.device("mps")
+    assert not devices.fast_bfloat16(devices.first_device())
+    with pytest.raises(UserError, match="no GPU 1; this machine has 0 alone"):
+        devices.choose_devices("0,1")
+    monkeypatch.setenv("DISABLE_MPS", "1")
+    assert devices.choose_devices(None) == ("cpu", 1)
+    monkeypatch.delenv("DISABLE_MPS")
+    monkeypatch.setattr(devices.platform, "processor", lambda: "i386")  # whose other GPUs Lightning does not take
+    assert devices.choose_devices(None) == ("cpu", 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(devices.platform, "processor", lambda: "arm")
+    assert devices.choose_devices(None) == ("gpu", [0])
+
+
 @pytest.mark.parametrize("fast", [True, False])
 def test_mixed_precision_is_for_devices_that_are_fast_at_it(monkeypatch, fast):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: fast)

@@ -14,7 +14,7 @@ from ldm.data.pictures import save_image, to_images
 from ldm.generate import sample_prompt
 from ldm.initial_word import NOUNS, Trial, candidates, find_words
 from tests.conftest import EMBEDDING, EMOJI, ROOT, assert_one_line_error, run_main
-from tests.test_train_new import EXACT, flags, only_run
+from tests.runs import EXACT, flags, only_run
 
 FEW = ["apple", "banana", "train", "tiger", "house", "umbrella", "guitar", "penguin", "moon", "key", "fish", "book"]
 PUBLISHED = "configs/latent-diffusion/txt2img-1p4B-finetune.yaml"

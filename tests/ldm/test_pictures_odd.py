@@ -21,7 +21,7 @@ from ldm.data.personalized import PersonalizedBase
 from ldm.data.pictures import find_images, list_images, open_image, open_images
 from ldm.errors import UserError
 from tests.conftest import assert_one_line_error, run_main
-from tests.test_train_new import flags
+from tests.runs import flags
 
 GOOD, BAD = list(good_files()), list(bad_files())
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ldm import plan
-from ldm.plan import MEASURED, Pace, describe_length, duration, peak_memory
+from ldm.plan import MEASURED, Pace, describe_length, peak_memory
+from ldm.progress import duration
 
 
 @pytest.mark.parametrize("arguments, line", [

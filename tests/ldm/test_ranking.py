@@ -15,7 +15,7 @@ from ldm.errors import UserError
 from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.ranking import EDITS, Measured, StepRanking, best_of, rank_all, saved_steps, set_judge, spread
 from tests.conftest import EMBEDDING, EMOJI, ROOT, assert_one_line_error, run_main
-from tests.test_train_new import EXACT, flags
+from tests.runs import EXACT, flags
 
 JUDGE = "models/clip/emoji"
 

@@ -11,7 +11,7 @@ import train_new
 import train_new_v1
 from ldm.schedules import SHAPES, Schedule, is_schedule, parse_schedule
 from tests.conftest import assert_one_line_error, run_main
-from tests.test_train_new import EXACT, flags, learned, only_run
+from tests.runs import EXACT, flags, learned, only_run
 
 
 def test_constant_is_what_was():

@@ -14,7 +14,7 @@ from ldm.modules.embedding_manager import EmbeddingManager
 from ldm.provenance import note_provenance
 from ldm.stopping import AutoStop, describe_movement, set_stop, settled
 from tests.conftest import run_main
-from tests.test_train_new import EXACT, flags, learned, only_run
+from tests.runs import EXACT, flags, learned, only_run
 
 # losses are measured at every step, and settle as soon as there are more than the window
 SOON = ("--stop", "auto", "lightning.callbacks.stopping.params.window=4", "lightning.callbacks.stopping.params.every=1",

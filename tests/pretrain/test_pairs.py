@@ -3,12 +3,13 @@
 import csv
 import random
 from functools import partial
+from itertools import islice
 
 import pytest
 
 from evaluation.prompts import said
 from improvement.v2 import names
-from improvement.v2.sentences import stream_pairs, unseen
+from improvement.v2.sentences import random_sentences, stream_pairs, unseen
 from ldm.data.emoji import COLOURS
 from pretrain import pairs
 from pretrain.languages import CLOSE, OPEN, Meaning, Thing, gaps
@@ -47,7 +48,8 @@ def test_what_is_said_is_in_the_sentence(lexicon):
         assert said(meaning.english).ground == meaning.ground
 
 
-def test_the_command_writes_pairs_that_are_read_again(tmp_path):
+def test_the_command_writes_pairs_that_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "SENTENCES", 200)
     result = run_main(pairs.main, "--out", tmp_path / "pairs.csv", "--count", 400, "--names", tmp_path)
     assert result.status == 0, result.err
     read = list(stream_pairs(tmp_path / "pairs.csv"))
@@ -61,7 +63,7 @@ def test_the_command_writes_pairs_that_are_read_again(tmp_path):
 
 
 def test_words_of_several_things_are_told_apart_by_what_they_are_counted_in():
-    table = all_names([Lexicon("ko"), Lexicon("en")])
+    table = names.Names(all_names([Lexicon("ko"), Lexicon("en")]))
 
     def first(text, word):
         return next(m.english[0] for m in table.find(text) if text[m.start : m.end] == word)
@@ -70,6 +72,25 @@ def test_words_of_several_things_are_told_apart_by_what_they_are_counted_in():
                                 ("배 두 척", "배", "ship"), ("배 두 개", "배", "pear"), ("술 한 병", "술", "sake"),
                                 ("말 두 마리", "말", "horse"), ("빨간 사과", "빨간 사과", "red apple")):
         assert first(text, word) == english
+
+
+def test_what_the_world_does_not_have_hides_the_names_in_it():
+    table = names.Names(all_names([Lexicon("ko"), Lexicon("en")]))
+    for text in ("해파리 두 마리", "a vending machine"):
+        match, *others = table.find(text)
+        assert match.english == (names.STRANGE,) and match.exact and not [m for m in others if m.start < match.end]
+    assert [m.english[0] for m in table.find("파리 두 마리")][:1] == ["fly"]
+    assert table.find("a wizardd") == [] or table.find("a wizardd")[0].english != (names.STRANGE,)
+
+
+def test_plain_words_are_no_names(lexicon):
+    plain = {name.word for name in pairs.plain_words(random.Random(0), lexicon, 300)}
+    assert len(plain) > 50 and not plain & {"고양이", "cat", "猫", "gato", ""}
+
+
+def test_no_sentence_names_a_thing_twice():
+    for ko, en, nouns, *_ in islice(random_sentences(random.Random(0), [("배", "ship"), ("별", "star")]), 2000):
+        assert len(set(nouns)) == len(nouns), (ko, en)
 
 
 def test_cldr_has_the_languages():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from ldm.errors import UserError
 from ldm.generate import latent_shape, sample_prompt
+from ldm.modules.attention import CachedContext
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 from ldm.modules.distributions.distributions import DiagonalGaussianDistribution
 from ldm.modules.ema import LitEma
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ldm.models.autoencoder import AutoencoderKL
-    from ldm.modules.attention import CachedContext
     from ldm.modules.diffusionmodules.openaimodel import UNetModel
     from ldm.modules.embedding_manager import EmbeddingManager
     from ldm.modules.encoders.text_encoder import TextEncoder
@@ -73,6 +73,8 @@ class DiffusionWrapper(nn.Module):
     """The UNet under the name published checkpoints have for it, `model.diffusion_model`."""
 
     diffusion_model: UNetModel
+    compiled: Callable[..., torch.Tensor] | None = None  # the network as ldm.compiling makes it
+    compiled_learns = False  # whether that is for learning; else for drawing
 
     def __init__(self, unet_config: Network, conditioning_key: str | None):
         super().__init__()
@@ -83,7 +85,11 @@ class DiffusionWrapper(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor | CachedContext) -> torch.Tensor:
         """What the network predicts, as UNetModel has it."""
-        return self.diffusion_model(x, t, context)
+        if self.compiled is None or self.compiled_learns != torch.is_grad_enabled():
+            return self.diffusion_model(x, t, context)
+        if isinstance(context, CachedContext):  # filled first: else the steps after the first are compiled once more
+            context.fill(self.diffusion_model)
+        return self.compiled(x, t, context)
 
 
 class DDPM(nn.Module):

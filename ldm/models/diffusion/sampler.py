@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ldm.errors import UserError
 from ldm.modules.attention import CachedContext
+from ldm.progress import bar
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import DDPM
@@ -56,7 +56,7 @@ class Sampler:
         """
         if ddim_eta and not self.stochastic:
             raise UserError(f"{type(self).__name__} is deterministic: eta must be 0")
-        alphas_cumprod = self.model.alphas_cumprod.double().cpu().numpy()
+        alphas_cumprod = self.model.alphas_cumprod.cpu().double().numpy()  # Apple's GPUs have no doubles
         self.ddim_timesteps = make_ddim_timesteps(ddim_num_steps, len(alphas_cumprod))
         self.ddim_alphas = alphas_cumprod[self.ddim_timesteps]
         self.ddim_alphas_prev = np.append(alphas_cumprod[0], self.ddim_alphas[:-1])
@@ -117,7 +117,7 @@ class Sampler:
         x = sample_noise((batch_size, *shape), generators, device) if x_T is None else x_T
         predict = self.noise_prediction(conditioning, unconditional_conditioning, unconditional_guidance_scale)
         intermediates = {"x_inter": [x], "pred_x0": [x]}
-        for i, index in enumerate(tqdm(reversed(range(S)), total=S, desc=type(self).__name__, disable=not verbose)):
+        for i, index in enumerate(bar(reversed(range(S)), total=S, desc="drawing", disable=not verbose)):
             x, pred_x0 = self.step(predict, x, index, generators, temperature)
             if callback:
                 callback(i)

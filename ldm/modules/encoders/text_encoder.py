@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +13,7 @@ from torch import nn
 from ldm.errors import UserError
 from ldm.modules.encoders.weights import token_weights, weigh
 from ldm.placeholders import split_prompt
+from ldm.progress import say
 from ldm.prompts import Prompt
 from ldm.schema import Range
 from ldm.util import quoted
@@ -222,12 +222,12 @@ class TextEncoder(nn.Module):
         words = words[: self.max_seq_len]  # what is cut off matters to nobody
         unread = [w for w in dict.fromkeys(words) if not self.reads(w)]
         if unread:
-            print(f"warning: the text encoder cannot read {first_ten(unread)} in {quoted(prompt)}; it draws the same "
-                  f"for any other word that it does not know; {self.remedy(unread)}", file=sys.stderr)
+            say(f"warning: the text encoder cannot read {first_ten(unread)} in {quoted(prompt)}; it draws the same "
+                f"for any other word that it does not know; {self.remedy(unread)}")
         unknown = [w for w in dict.fromkeys(words) if w not in unread and not self.knows(w)]
         if unknown:
-            print(f"warning: the model was not trained on {first_ten(unknown)} in {quoted(prompt)}; "
-                  f"{self.remedy(unknown)}", file=sys.stderr)
+            say(f"warning: the model was not trained on {first_ten(unknown)} in {quoted(prompt)}; "
+                f"{self.remedy(unknown)}")
 
     def remedy(self, unknown: list[str]) -> str:
         """What to do about words that cannot be read."""
