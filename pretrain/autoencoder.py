@@ -63,7 +63,8 @@ def held_out_pictures(opt: argparse.Namespace, count: int, size: int, device: to
 def main(arguments: list[str] | None = None) -> None:
     """Train the autoencoder, or go on with it; once all pictures are seen, write autoencoder.ckpt and made.json."""
     flags = parser("Train the emoji model's autoencoder.",
-                   "python -m pretrain.autoencoder --run pretrain/runs/autoencoder", pictures=600_000, batch_size=16, learning_rate=2e-3)
+                   "python -m pretrain.autoencoder --run pretrain/runs/autoencoder",
+                   pictures=600_000, batch_size=16, learning_rate=2e-3)
     flags.add_argument("--config", type=Path, default=CONFIG, help="of the model whose autoencoder is trained")
     flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
     flags.add_argument("--recolour", type=share, default=0.25, help="share of pictures with colour channels swapped")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
+
 from evaluation.measures import JUDGE, background, both_right, interval, ranks
 from ldm.cli import run_command
 from ldm.data.emoji import COLOURS

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
+
 from ldm.cli import CommandParser, run_command
 from ldm.errors import UserError
 from ldm.files import write_bytes
