@@ -85,8 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = instantiate_from_config(first_stage)
     initialise(model)
     size = opt.size or first_stage.params.ddconfig.resolution
-    stage = Stage("autoencoder", opt, fabric, AutoencoderLoss(model, opt.kl_weight, opt.recolour), model, world, size,
-                  lambda batch: (batch.pixels,))
+    stage = Stage("autoencoder", opt, fabric, AutoencoderLoss(model, opt.kl_weight, opt.recolour), model, world, size)
     test = held_out_pictures(opt, 128, size, fabric.device)
 
     def quality() -> float:
@@ -94,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     stage.run(lambda: f"held-out PSNR {quality():.2f} dB")
     with torch.no_grad():
-        parts = [to_pixels(batch.pixels, fabric.device) for batch in stage.validation]
+        parts = [to_pixels(pictures, fabric.device) for (pictures,) in stage.validation]
         latents = torch.cat([model.encode(part).sample() for part in parts])
         result = {"held_out_psnr": round(quality(), 2), "scale_factor": round(1 / float(latents.std()), 5)}
     write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})

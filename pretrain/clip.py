@@ -50,6 +50,19 @@ def new_clip(tokenizer: PreTrainedTokenizerBase, size: int) -> CLIPModel:
     return CLIPModel(config)
 
 
+class CaptionIds:
+    """Makes of a batch its pictures, the token ids int64 [B, L] of their captions, and what they show."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the forward pass takes."""
+        ids = self.tokenizer([texts[0] for texts in batch.captions], padding="max_length", truncation=True,
+                             max_length=32, return_tensors="pt")["input_ids"]
+        return batch.pixels, ids, batch.shown
+
+
 def clean_renders(concept: Concept, size: int) -> list[Image.Image]:
     """The concept as it is, on every background."""
     rng = random.Random(concept.name)
@@ -139,12 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = new_clip(tokenizer, size).train()
     module = ClipLoss(model, len(world.names))
 
-    def prepare(batch: Batch) -> tuple[torch.Tensor, ...]:
-        ids = tokenizer([texts[0] for texts in batch.captions], padding="max_length", truncation=True, max_length=32,
-                        return_tensors="pt")["input_ids"]
-        return batch.pixels, ids, batch.shown
-
-    stage = Stage("clip", opt, fabric, module, module.trained, world, size, prepare, alike=True)
+    stage = Stage("clip", opt, fabric, module, module.trained, world, size, alike=True, prepare=CaptionIds(tokenizer))
     stage.run()
     check_packages()
     stage.write_made({"quality": finish(model, tokenizer, opt.out, fabric.device, size)})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.modules.encoders.text_encoder import PromptTokenizer
     from pretrain.stream import Batch
 
 WATCHED = ("a red apple on a blue background", "two lemons on a black background", "a tiger on a green background",
@@ -47,6 +48,18 @@ def export(model: LatentDiffusion, path: Path) -> None:
     weights = {n: p.detach().float() for n, p in model.named_parameters() if not n.startswith("embedding_manager.")}
     coarse = {n: w for n, w in weights.items() if not n.startswith("first_stage_model.")}
     write_tensors(path, {"state_dict": pack_weights(weights) | pack_weights(coarse, bits=6)})
+
+
+class CaptionIds:
+    """Makes of a batch its pictures and the token ids int64 [B, draws, L] of their captions."""
+
+    def __init__(self, tokenize: PromptTokenizer) -> None:
+        self.tokenize = tokenize
+
+    def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the forward pass takes."""
+        ids = self.tokenize([text for texts in batch.captions for text in texts])
+        return batch.pixels, ids.unflatten(0, (len(batch.captions), -1))
 
 
 def model_of(opt: argparse.Namespace) -> tuple[DictConfig, LatentDiffusion]:
@@ -97,8 +110,6 @@ def main(arguments: list[str] | None = None) -> None:
     check_files(opt.autoencoder / "autoencoder.ckpt", opt.config, opt.start,
                 opt.tokenizer and opt.tokenizer / "vocab.txt")
     check_world(opt)
-    import torch
-
     from pretrain.losses import DiffusionLoss
     from pretrain.stage import Stage, new_fabric
     from pretrain.stream import open_world
@@ -107,16 +118,9 @@ def main(arguments: list[str] | None = None) -> None:
     fabric = new_fabric(opt)
     config, model = model_of(opt)
     module = DiffusionLoss(model, opt.draws)
-    tokenize = model.cond_stage_model.tknz_fn
-    nothing = tokenize("")[0]
-
-    def prepare(batch: Batch) -> tuple[torch.Tensor, ...]:
-        ids = tokenize([text for texts in batch.captions for text in texts])
-        ids[torch.rand(len(ids)) < opt.drop] = nothing
-        return batch.pixels, ids.unflatten(0, (len(batch.captions), opt.draws))
-
     size = opt.size or model.image_size * model.first_stage_model.downsampling
-    stage = Stage("ldm", opt, fabric, module, module.trained, world, size, prepare, captions=opt.draws)
+    stage = Stage("ldm", opt, fabric, module, module.trained, world, size, captions=opt.draws, drop=opt.drop,
+                  prepare=CaptionIds(model.cond_stage_model.tknz_fn))
 
     def look() -> str:
         path = opt.run / f"samples-{stage.step:06d}.png"

@@ -26,12 +26,10 @@ from ldm.modules.ema import LitEma
 from ldm.optim import muon_and_adam
 from ldm.serialization import read_tensors, write_tensors
 from pretrain.measure import flops, machine, peak_flops
-from pretrain.stream import Batch, Onward, Pictures, World, stream
+from pretrain.stream import Onward, Pictures, Tensors, World, stream
 
 UNFINISHED = 75  # exit status of a sitting that leaves pictures to be seen (EX_TEMPFAIL)
 PAUSE = 4  # a run is saved after multiples of this many steps, see ldm.optim.Muon
-
-Tensors = tuple[torch.Tensor, ...]
 
 
 def new_fabric(opt: argparse.Namespace) -> Fabric:
@@ -67,17 +65,15 @@ class Stage:
     """
 
     def __init__(self, name: str, opt: argparse.Namespace, fabric: Fabric, module: nn.Module, trained: nn.Module,
-                 world: World, size: int, prepare: Callable[[Batch], Tensors], captions: int = 1,
-                 alike: bool = False) -> None:
-        """trained: the part of the module that is trained, kept and averaged. prepare: a batch, on the CPU, -> what the
-        module's forward pass takes."""
-        self.name, self.opt, self.fabric, self.prepare = name, opt, fabric, prepare
-        self.module, self.trained = module, trained
+                 world: World, size: int, **more: Any) -> None:
+        """trained: the part of the module that is trained, kept and averaged. size: of pictures. more: what Pictures
+        take besides, such as `prepare`, which makes of a batch what the module's forward pass takes."""
+        self.name, self.opt, self.fabric, self.module, self.trained = name, opt, fabric, module, trained
         optimizers = muon_and_adam(trained, opt.learning_rate)
         self.peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
-        self.training = Pictures(world, size, f"{opt.seed}", captions, alike)
-        held = Pictures(world, size, "validation", captions)
-        self.validation = [held.batch(range(start, start + opt.batch_size))
+        self.training = Pictures(world, size, f"{opt.seed}", **more)
+        held = Pictures(world, size, "validation", **more | {"alike": False})
+        self.validation = [held.prepare(held.batch(range(start, start + opt.batch_size)))
                            for start in range(0, opt.validation, opt.batch_size)]  # whole batches, for torch.compile
         module.to(fabric.device)
         self.ema = LitEma(trained, opt.ema).to(fabric.device)
@@ -129,11 +125,11 @@ class Stage:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * max(factor, 0.01)
 
-    def on_device(self, batch: Batch) -> Tensors:
+    def on_device(self, batch: Tensors) -> Tensors:
         """What the forward pass takes, where it computes."""
-        return tuple(t.to(self.fabric.device, non_blocking=True) for t in self.prepare(batch))
+        return tuple(t.to(self.fabric.device, non_blocking=True) for t in batch)
 
-    def train_step(self, batch: Batch) -> torch.Tensor:
+    def train_step(self, batch: Tensors) -> torch.Tensor:
         """One step down the loss, its gradient clipped to norm 1: the loss."""
         self.set_rate()
         torch.manual_seed(seed_of(self.opt.seed, self.step, self.fabric.global_rank))
@@ -206,7 +202,7 @@ class Stage:
     def sit(self, look: Callable[[], str] | None) -> None:
         """Train for one sitting."""
         opt, begin = self.opt, time.monotonic()
-        cost = flops(self.module, self.on_device(self.validation[0])) / len(self.validation[0].captions)
+        cost = flops(self.module, self.on_device(self.validation[0])) / opt.batch_size
         peak = peak_flops(self.fabric.device, opt.precision == "bf16-mixed")
         weights = sum(p.numel() for p in self.trained.parameters())
         self.say(f"{weights / 1e6:.1f} M weights, {cost / 1e9:.2f} GFLOP a picture; "

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -70,11 +70,24 @@ class Batch(NamedTuple):
     shown: torch.Tensor         # int64 [B]
 
 
-class Pictures(Dataset[tuple[np.ndarray, list[str], int]]):
-    """Sample number n for any n >= 0. With `alike`, half of them are in runs of things that look alike."""
+Tensors = tuple[torch.Tensor, ...]
+Prepare = Callable[[Batch], Tensors]
 
-    def __init__(self, world: World, size: int, seed: str, captions: int = 1, alike: bool = False) -> None:
-        self.world, self.size, self.seed, self.captions, self.alike = world, size, seed, captions, alike
+
+def pixels_alone(batch: Batch) -> Tensors:
+    """The pictures of a batch."""
+    return (batch.pixels,)
+
+
+class Pictures(Dataset[tuple[np.ndarray, list[str], int]]):
+    """Sample number n for any n >= 0, and `prepare`, what a network takes of a batch of them."""
+
+    def __init__(self, world: World, size: int, seed: str, captions: int = 1, drop: float = 0.0, alike: bool = False,
+                 prepare: Prepare = pixels_alone) -> None:
+        """captions: for each picture, of which a share is dropped, which leaves nothing; with `alike`, half of the
+        pictures are in runs of things that look alike."""
+        self.world, self.size, self.seed, self.captions, self.drop = world, size, seed, captions, drop
+        self.alike, self.prepare = alike, prepare
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, list[str], int]:
         rng = random.Random(f"{self.seed} {number}")
@@ -83,7 +96,11 @@ class Pictures(Dataset[tuple[np.ndarray, list[str], int]]):
             start = random.Random(f"{self.seed} run {run}").random()
             place = (start + step / max(NEIGHBOURS, len(self.world.names))) % 1
         picture, captions, shown = self.world.sample(rng, self.size, self.captions, place)
-        return np.asarray(picture), captions, shown
+        return np.asarray(picture), ["" if rng.random() < self.drop else text for text in captions], shown
+
+    def collate(self, samples: list[tuple[np.ndarray, list[str], int]]) -> Tensors:
+        """Samples -> what a network takes."""
+        return self.prepare(collate(samples))
 
     def batch(self, numbers: Sequence[int]) -> Batch:
         """Samples as a batch, rendered here and now."""
@@ -116,11 +133,11 @@ def _begin_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def stream(pictures: Pictures, sampler: Onward, workers: int, pin: bool = False) -> Iterator[Batch]:
-    """Batches, rendered ahead by worker processes; by this one without workers."""
+def stream(pictures: Pictures, sampler: Onward, workers: int, pin: bool = False) -> Iterator[Tensors]:
+    """What a network takes, batch by batch, made ahead by worker processes; by this one without workers."""
     more: dict[str, Any] = {"prefetch_factor": 4, "worker_init_fn": _begin_worker} if workers else {}
-    yield from DataLoader(pictures, batch_sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pin,
-                          **more)
+    yield from DataLoader(pictures, batch_sampler=sampler, num_workers=workers, collate_fn=pictures.collate,
+                          pin_memory=pin, **more)
 
 
 def open_world(opt: argparse.Namespace, sealed: bool = True) -> World:
