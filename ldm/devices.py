@@ -70,7 +70,7 @@ def allow_tf32(device: torch.device) -> None:
     if device.type == "cuda" and torch.version.hip is None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     else:
-        print(f"--tf32: there is no TF32 on this {device.type.upper()}; float32 stays as it is", file=sys.stderr)
+        say(f"--tf32: there is no TF32 on this {device.type.upper()}; float32 stays as it is")
 
 
 def is_first_process() -> bool:

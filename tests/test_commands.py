@@ -27,6 +27,7 @@ COMMANDS = {
     "check.check_placeholder": "none.pt",
     "evaluation.emoji_suite": "--ckpt_path none.ckpt",
     "evaluation.options_suite": "--ckpt_path none.ckpt",
+    "evaluation.sampler_suite": "--ckpt_path none.ckpt",
     "evaluation.evaluate": "--embedding_path none.pt --data_root dataset/flamingo",
     "evaluation.gallery": "--ckpt_path none.ckpt",
     "evaluation.v1_suite": "--ckpt_path none.ckpt",

@@ -17,7 +17,7 @@ from ldm.files import file_identity
 from ldm.generate import SAMPLERS
 from ldm.parameters import picture_parameters
 from ldm.placeholders import STAR, split_prompt
-from ldm.plan import duration
+from ldm.progress import duration
 from txt2img import slug
 from webui.page import Page, as_it_comes, bar, local_file, notes, read_upload, told
 from webui.studio import MOST_PICTURES, MOST_STEPS, Cancelled, Drawn, Order

@@ -154,8 +154,8 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     except UserError:
         raise
     except Exception as error:  # whatever a decoder makes of a stranger's file
-        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one in "
-                        "its place") from error
+        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one "
+                        "in its place") from error
 
 
 def open_images(folder: str | Path) -> list[Image.Image]:
