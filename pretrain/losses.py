@@ -53,6 +53,7 @@ class DiffusionLoss(nn.Module):
         self.model, self.draws = model.requires_grad_(False), draws
         self.trained = nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
         self.text = model.cond_stage_model.get_submodule("transformer")
+        self.text.get_submodule("to_logits").requires_grad_(False)  # published checkpoints have it; nothing uses it
 
     def forward(self, pictures: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """The loss []."""

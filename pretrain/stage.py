@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version as package_version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +30,9 @@ from pretrain.measure import flops, machine, peak_flops
 from pretrain.stream import Onward, Pictures, Tensors, World, stream
 
 UNFINISHED = 75  # exit status of a sitting that leaves pictures to be seen (EX_TEMPFAIL)
+PACKAGES = ("torch", "pytorch-lightning", "transformers", "numpy", "pillow")  # whose versions are noted
+UNTOLD = ("debug", "quiet", "run", "minutes", "workers", "accelerator", "devices", "num_nodes", "strategy", "precision",
+          "compile")  # flags that change nothing in what is learned, or that the sittings tell
 PAUSE = 4  # a run is saved after multiples of this many steps, see ldm.optim.Muon
 
 
@@ -197,6 +201,8 @@ class Stage:
         if self.seen < self.opt.pictures:
             self.say(f"{self.opt.pictures - self.seen:,} pictures are left; the same command goes on")
             sys.exit(UNFINISHED)
+        if self.fabric.global_rank > 0:  # the first writes what comes of it
+            sys.exit()
         self.take_best()
 
     def sit(self, look: Callable[[], str] | None) -> None:
@@ -209,8 +215,9 @@ class Stage:
                  f"{machine(self.fabric.device)} does {peak / 1e12:.2f} TFLOP/s")
         before = self.elapsed
         sitting = {"machine": machine(self.fabric.device), "processes": self.fabric.world_size,
-                   "precision": opt.precision, "torch": torch.__version__,
-                   "python": sys.version.split()[0], "from": self.seen}
+                   "precision": opt.precision, "compile": opt.compile, "batch_size": opt.batch_size,
+                   "python": sys.version.split()[0], **{name: package_version(name) for name in PACKAGES},
+                   "from": self.seen}
         self.sittings.append(sitting)
         sampler = Onward(self.step, opt.batch_size, self.fabric.global_rank, self.fabric.world_size)
         batches = stream(self.training, sampler, opt.workers, self.fabric.device.type == "cuda")
@@ -275,7 +282,7 @@ class Stage:
         from ldm.util import version
 
         made = read_made(earlier) if earlier else {}
-        flags = {k: v for k, v in vars(self.opt).items() if k not in ("debug", "minutes") and v is not None}
+        flags = {k: v for k, v in vars(self.opt).items() if k not in UNTOLD and v is not None}
         made[self.name] = {
             "command": f"python -m pretrain.{self.name}", "flags": json.loads(json.dumps(flags, default=str)),
             "project": version(), "pictures": self.seen, "minutes": round(self.elapsed / 60, 1),

@@ -41,6 +41,7 @@ COMMANDS = {
     "pretrain.look": "--out OUT --archive none.zip",
     "pretrain.multilingual": "--run OUT --out OUT --pairs none.csv",
     "pretrain.pairs": None,
+    "pretrain.publish": "--run none --out OUT",
     "pretrain.things": None,
     "pretrain.tokenizer": None,
     "benchmarks.aligner": None,

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 import load
 from ldm.serialization import read_tensors
-from pretrain import autoencoder, clip, ldm, stage, world
+from pretrain import autoencoder, clip, ldm, publish, stage, world
 from pretrain.flags import parser
 from pretrain.stream import EmojiWorld, Onward, Pictures, collate, stream
 from tests.conftest import ROOT, assert_one_line_error, run_main
@@ -99,6 +99,11 @@ def test_the_diffusion_model_is_trained_resumed_and_drawn_with(config, first_sta
 
     assert sample_prompt(model, "a red apple", [0], steps=2).shape == (1, 3, 32, 32)
     assert (tmp_path / "whole/samples-000004.png").exists()
+    assert run_main(publish.main, "--run", tmp_path / "whole", "--out", tmp_path / "model").status == 0
+    published = load.load_config(tmp_path / "model/config.yaml")
+    assert published.model.params.cond_stage_config.params.tokenizer == str(tmp_path / "model/tokenizer")
+    again = load.load_model_from_config(published, tmp_path / "model/model.ckpt")
+    assert torch.equal(again.get_learned_conditioning(["a lemon"]), model.get_learned_conditioning(["a lemon"]))
 
 
 @pytest.mark.slow
