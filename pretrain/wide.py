@@ -167,8 +167,9 @@ class WideWorld:
         images = [self.image(first, view.tint), *(self.image(thing, tint) for thing in rest)]
         if view.sticker:
             images = [bordered(image) for image in images]
-        images = [ImageOps.expand(image, round(MARGIN * image.width)) for image in images]
-        return arrange(images, view.colour, view.size, rng, pixels, MARGIN)
+        # premultiplied, as Pillow would make of them twice; they are shrunk after they are tilted, so linear will do
+        images = [ImageOps.expand(image.convert("RGBa"), round(MARGIN * image.width)) for image in images]
+        return arrange(images, view.colour, view.size, rng, pixels, MARGIN, Image.Resampling.BILINEAR)
 
     def noun(self, thing: Thing, rng: random.Random, styled: bool) -> str:
         """What a caption calls the thing."""

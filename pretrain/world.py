@@ -150,9 +150,9 @@ def render(scene: Scene, rng: random.Random, pixels: int = 64) -> Image.Image:
 
 
 def arrange(images: Sequence[Image.Image], colour: str, size: str, rng: random.Random, pixels: int,
-            margin: float = 0.0) -> Image.Image:
-    """One to four RGBA squares on a background in a named colour; the size counts for a single one. Without a margin
-    around what they show, as a share of its width, their corners are lost when they are tilted."""
+            margin: float = 0.0, tilting: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+    """One to four squares, RGBA or RGBa, on a background in a named colour; the size counts for a single one. Without a
+    margin around what they show, as a share of its width, their corners are lost when they are tilted."""
     base = COLOURS[colour][0]
     picture = Image.new("RGB", (pixels, pixels), tuple(min(255, max(0, c + rng.randint(-7, 7))) for c in base))
     columns = 1 if len(images) == 1 else 2
@@ -164,7 +164,7 @@ def arrange(images: Sequence[Image.Image], colour: str, size: str, rng: random.R
     for i, thing in enumerate(images):
         side = max(8, round(cell * share))
         wide = round(side * (1 + 2 * margin))
-        image = thing.rotate(tilt, Image.Resampling.BICUBIC).resize((wide, wide), Image.Resampling.LANCZOS)
+        image = thing.rotate(tilt, tilting).resize((wide, wide), Image.Resampling.LANCZOS).convert("RGBA")
         slack = cell - side
         in_row = len(images) - columns if i // columns == rows - 1 and len(images) % columns else columns
         left = (pixels - cell * in_row) / 2 + (i % columns) * cell + slack / 2
