@@ -66,6 +66,11 @@ def test_the_autoencoder_is_what_the_config_builds(config, first_stage):
     assert model.downsampling == 8
     z = model.encode(torch.zeros(1, 3, 32, 32)).mode()
     assert z.shape == (1, 8, 4, 4) and model.decode(z).shape == (1, 3, 32, 32)
+    best, last = (read_tensors(first_stage / file)["weights"] for file in ("best.pt", "state.pt"))
+    assert all(torch.equal(weight, best[name]) for name, weight in model.state_dict().items())
+    assert any(not torch.equal(best[name], last[name]) for name in best), "the averaged weights, not the last"
+    losses = [float(line.split("\t")[4]) for line in (first_stage / "log.tsv").read_text().splitlines()[1:]]
+    assert made["validation_loss"] == min(losses) and losses[-1] < losses[0]
     lines = (first_stage / "log.tsv").read_text().splitlines()
     assert len(lines) == 1 + 3 and "held-out PSNR" in lines[-1]
 
