@@ -1,14 +1,19 @@
-# make demo: learn a concept and render it.   make test: run the tests.   Both install what they need into .venv.
+# make web: the page.   make demo: learn a concept and render it.   make test: run the tests.
+# All install what they need into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-full lint floors bench faults pretrain clean
+.PHONY: web demo test test-fast test-full lint floors bench faults pretrain clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
+
+# Flags of the page: make web WEB="--port 8000 --logdir logs"
+web: .venv/installed
+	$(BIN)/python -m webui --open $(WEB)
 
 # Any folder of pictures will do: make demo CONCEPT=bagel INIT_WORD=bread, or make demo DATA="my pictures" INIT_WORD=cat
 CONCEPT ?= green_apple

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ldm.checks import check_config
-from ldm.cli import gpu_number, gpu_numbers, word
+from ldm.cli import CommandParser, gpu_number, gpu_numbers, word
 from ldm.diffusers_folder import MODEL_INDEX, folder_config, is_model_folder, read_folder
 from ldm.errors import UserError
 from ldm.filetypes import check_regular, shown
@@ -98,6 +98,8 @@ def add_model_flags(parser: argparse._ActionsContainer, *names: str, without: It
                     several_gpus: bool = False) -> None:
     """Add the flags that all commands with a model share: those named, or all but those in `without`; --trust_targets
     in any case. A command that works on several GPUs at once says so."""
+    if isinstance(parser, CommandParser):
+        parser = parser.add_argument_group("model" if "--embedding_path" in without or names else "model and words")
     flags = MODEL_FLAGS | ({"--gpus": SEVERAL_GPUS} if several_gpus else {})
     without = {*without, *(["--placeholder_string"] if "--embedding_path" in without else [])}
     for name in dict.fromkeys([*names, "--trust_targets"]) if names else [n for n in MODEL_FLAGS if n not in without]:

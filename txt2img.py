@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -83,15 +84,17 @@ def get_parser() -> CommandParser:
         "they were made with")
     add("--H", type=pixels, help="height in pixels; default: the model's own")
     add("--W", type=pixels, help="width in pixels; default: the model's own")
-    add("--seed", type=picture_seed, default=42, help="picture i of a prompt has seed + i")
+    add("--seed", type=picture_seed, default=42,
+        help="seed of the first picture of each prompt; picture i has seed + i")
     sampling = parser.add_argument_group("sampling")
     add = sampling.add_argument
-    add("--ddim_steps", type=count, default=50, help="sampling steps, from 1 to the model's number of timesteps")
+    add("--ddim_steps", type=count, help="sampling steps, from 1 to the model's number of timesteps; default: 50, or "
+        "the model's own where no flag names a sampler")
     sampler = sampling.add_mutually_exclusive_group()
-    for name, title in (("ddim", "DDIM, the default"), ("plms", "PLMS"), ("dpm_solver", "DPM-Solver++ (2M)")):
-        sampler.add_argument(f"--{name}", action="store_const", const=name, dest="sampler", default="ddim",
-                             help=f"sample with {title}")
-    add("--ddim_eta", type=share, default=0.0, help="0 is deterministic DDIM, 1 as noisy as DDPM")
+    for name, title in (("ddim", "DDIM"), ("plms", "PLMS"), ("dpm_solver", "DPM-Solver++ (2M)")):
+        sampler.add_argument(f"--{name}", action="store_const", const=name, dest="sampler",
+                             help=f"sample with {title}; default: DDIM, or the model's own")
+    add("--ddim_eta", type=share, help="sample with DDIM, deterministic at 0, as noisy as DDPM at 1; default: 0")
     add("--scale", type=guidance, help="guidance scale: 1 is none, more follows the prompt more closely; default: the "
         "model's own, 5 unless its config says otherwise")
     add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
@@ -106,13 +109,21 @@ def check_options(opt: argparse.Namespace) -> None:
     """Raises UserError for flags that do not go together and for files that are not there."""
     if not opt.prompt:  # argparse takes -- away
         raise UserError("--prompt: no prompt in it; give some text, or '' for an empty one")
-    if opt.ddim_eta and opt.sampler != "ddim":
+    if opt.ddim_eta and opt.sampler not in (None, "ddim"):
         raise UserError("--ddim_eta goes with DDIM only; leave it out or leave --plms and --dpm_solver out")
     if opt.strength and not opt.embedding_path:
         raise UserError("--strength is that of the words of --embedding_path, and that is missing")
     if opt.init_word and not opt.strength:
         raise UserError("--init_word says what --strength starts from, and that is missing")
     check_files(opt.config, opt.ckpt_path, opt.embedding_path)
+
+
+def settle_sampler(opt: argparse.Namespace, model: LatentDiffusion) -> None:
+    """Let the model say how to sample where no flag does. Any of them means DDIM in 50 steps, but for what it says
+    itself."""
+    if opt.sampler is None and opt.ddim_steps is None and opt.ddim_eta is None:
+        opt.sampler, opt.ddim_steps = model.sampler, model.sampling_steps
+    opt.sampler, opt.ddim_steps, opt.ddim_eta = opt.sampler or "ddim", opt.ddim_steps or 50, opt.ddim_eta or 0.0
 
 
 def slug(text: str, letters: int = 60, size: int = 96) -> str:
@@ -281,6 +292,7 @@ def set_up(opt: argparse.Namespace, model: LatentDiffusion, prompts: list[str]) 
     *texts, negative = (parse_prompt(p, words).text for p in (*prompts, opt.negative_prompt))
     model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
+    settle_sampler(opt, model)
     if opt.negative_prompt and opt.scale == 1:
         say("warning: --negative_prompt has no part in the pictures, since --scale 1 is no guidance")
     shape = latent_shape(model, opt.H, opt.W)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -16,13 +17,14 @@ VOCABULARY, TOKEN_DIM, LENGTH = 30_522, 1280, 77  # of the published model's tex
 def main(arguments: list[str] | None = None) -> None:
     """Print sentences a second, floating point operations and memory."""
     parser = CommandParser(description="Measure a training step of v2's aligner over a frozen encoder of "
-                           "xlm-roberta-base's size, with random weights, on one CPU core.")
-    parser.add_argument("--batch_size", type=count, default=16)
+                           "xlm-roberta-base's size, with random weights, on one CPU core.",
+                           example="python -m benchmarks.aligner --batch_size 8")
+    parser.add_argument("--batch_size", type=count, default=16, metavar="N", help="pairs a step")
     parser.add_argument("--source", type=count, default=32, help="tokens of a source sentence")
     parser.add_argument("--target", type=count, default=20, help="tokens of a target sentence")
     parser.add_argument("--width", type=count, default=512, help="of the aligner, a multiple of 32")
-    parser.add_argument("--layers", type=count, default=4, help="of the aligner")
-    parser.add_argument("--encoder_layers", type=count, default=12)
+    parser.add_argument("--layers", type=count, default=4, help="layers of the aligner")
+    parser.add_argument("--encoder_layers", type=count, default=12, help="layers of the encoder")
     opt = parser.parse_args(arguments)
     import torch
     import torch.nn.functional as F

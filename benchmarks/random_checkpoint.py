@@ -5,6 +5,7 @@ With the published 1.45 B config this stands in for the published checkpoint whe
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -51,11 +52,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Write a checkpoint of random weights for a config.",
         example="python -m benchmarks.random_checkpoint --out model.ckpt")
-    parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML")
-    parser.add_argument("--out", type=Path, required=True, metavar="CKPT")
+    parser.add_argument("--config", default="configs/latent-diffusion/txt2img-1p4B-finetune.yaml", metavar="YAML",
+                        help="the model's config")
+    parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="where the checkpoint goes")
     parser.add_argument("--multilingual", type=Path, metavar="FOLDER", help="write a stand-in for xlm-roberta-base and "
                         "an aligner there too")
-    parser.add_argument("--seed", type=training_seed, default=0)
+    parser.add_argument("--seed", type=training_seed, default=0, help="seed of everything random")
     opt = parser.parse_args(arguments)
     check_files(opt.config)
     import torch

@@ -6,6 +6,7 @@ process of its own, for the memory. Without --model it is a small model with ran
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -181,17 +182,36 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def get_parser() -> CommandParser:
-    """The flags."""
-    parser = CommandParser(description="Time and memory of this project beside diffusers, from the same weights.")
+def add_model(parser: CommandParser) -> None:
+    """Add the flags that say which model, and in which number format."""
     add = parser.add_argument
     add("--model", type=Path, metavar="CKPT", help="a checkpoint of latent diffusion; default: a small model with "
         "random weights")
     add("--folder", type=Path, metavar="FOLDER", help="where the model is as a folder of diffusers, or is written and "
         "kept; default: a temporary folder")
+    add("--precision", choices=("full", "bf16"), default="full", help="number format of the networks")
+
+
+def folder_of(opt: Any, place: Path) -> Path:
+    """The folder of diffusers that the flags name; written there, or else into a place, where it is not there yet.
+    Raises UserError for a model that is not there."""
+    folder = opt.folder or place / "model"
+    if opt.model:
+        check_files(opt.model)
+    if not folder.exists():
+        write_model(folder, opt.model)
+    return folder
+
+
+def get_parser() -> CommandParser:
+    """The flags."""
+    parser = CommandParser(
+        description="Time and memory of this project beside diffusers, from the same weights.",
+        example="python -m benchmarks.speed --model models/ldm/text2img-large/model.ckpt")
+    add_model(parser)
+    add = parser.add_argument
     add("--rows", nargs="+", choices=NAMES, default=list(NAMES), help="what to measure; default: everything")
     add("--rounds", type=count, default=5, help="how often both do a row, after a first time that does not count")
-    add("--precision", choices=("full", "bf16"), default="full", help="number format of the networks")
     add("--json", type=Path, metavar="FILE", help="where to keep what is measured; rows that are there already go into "
         "the table too")
     add("--alone", help="one of the two sides: do a row once and say how much memory that took")
@@ -201,16 +221,11 @@ def get_parser() -> CommandParser:
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     opt = get_parser().parse_args(arguments)
-    if opt.model:
-        check_files(opt.model)
     if opt.alone:
         print(json.dumps(one_side(opt.alone, opt.rows[0], opt.folder, opt.precision)))
         return
     with tempfile.TemporaryDirectory() as place:
-        folder = opt.folder or Path(place, "model")
-        if not folder.exists():
-            write_model(folder, opt.model)
-        report = benchmark(folder, opt)
+        report = benchmark(folder_of(opt, Path(place)), opt)
     print(table(report))
 
 

@@ -6,6 +6,7 @@ one step and draws a picture in two, each in a process of its own.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split

@@ -5,6 +5,7 @@ Which word tells most about some pictures: python -m check.check_initword --data
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -69,11 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
         description="Print the word pieces and token ids of init words, and whether one vector can "
         "start from one piece; or, with --data_root, the ten words that tell most about pictures.",
         example='python -m check.check_initword fruit "green apple"')
-    parser.add_argument("words", nargs="*", metavar="WORD")
-    parser.add_argument("--data_root", metavar="FOLDER", help="pictures to find a word for")
+    parser.add_argument("words", nargs="*", metavar="WORD", help="words to look at")
+    parser.add_argument("--data_root", metavar="FOLDER", help="folder with the pictures to find a word for")
     parser.add_argument("--base", nargs="+", metavar="YAML", help="training configs, of which the data set counts; "
                         "default: the model's own")
-    parser.add_argument("--seed", type=training_seed, default=23, help="of the run that is meant, with --data_root")
+    parser.add_argument("--seed", type=training_seed, default=23, help="seed of the run that is meant, with "
+                        "--data_root")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
     if bool(opt.words) == bool(opt.data_root):

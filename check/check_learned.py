@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -22,13 +23,15 @@ def main(arguments: list[str] | None = None) -> None:
         description="Draw a contact sheet: the training pictures, then samples of "
         "prompts with the learned word.",
         example="python -m check.check_learned logs/RUN/checkpoints/embeddings.pt --data_root dataset/green_apple")
-    parser.add_argument("embedding", metavar="EMBEDDING")
-    parser.add_argument("--data_root", required=True, metavar="FOLDER", help="the pictures it was learned from")
-    parser.add_argument("--prompt", nargs="+", help="prompts to draw; default: five with the learned word")
+    parser.add_argument("embedding", metavar="FILE", help="learned words")
+    parser.add_argument("--data_root", required=True, metavar="FOLDER",
+                        help="folder with the pictures it was learned from")
+    parser.add_argument("--prompt", nargs="+", metavar="TEXT",
+                        help="prompts to draw; default: five with the learned word")
     parser.add_argument("--out", default="outputs/learned.png", metavar="PNG", help="where the sheet goes")
     parser.add_argument("--ddim_steps", type=count, default=50, help="sampling steps")
-    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
-    parser.add_argument("--seed", type=picture_seed, default=42, help="of the first picture of each prompt")
+    parser.add_argument("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")
+    parser.add_argument("--seed", type=picture_seed, default=42, help="seed of the first picture of each prompt")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
     check_files(opt.embedding, opt.config, opt.ckpt_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 
 def nearest_words(vector: torch.Tensor, token_embeddings: torch.Tensor, tokenizer, count: int = 5) -> str:
     """The vocabulary's words whose token embeddings [V, D] are most similar to a vector [D] by cosine."""
-    import torch.nn.functional as F
+    from ldm.nearest import nearest
 
-    cosine, ids = F.cosine_similarity(vector[None], token_embeddings).topk(count)
-    words = tokenizer.tokenizer.convert_ids_to_tokens(ids.tolist())
-    return ", ".join(f"{word} {c:.2f}" for word, c in zip(words, cosine.tolist(), strict=True))
+    return ", ".join(f"{word} {c:.2f}" for word, c in nearest(vector, token_embeddings, tokenizer, count))
 
 
 def injected_positions(manager, tokens: torch.Tensor) -> dict[int, str]:
@@ -64,8 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         "nearest vocabulary words; with a prompt, where the vectors go in and how far "
         "the text features move.",
         example='python -m check.check_placeholder logs/RUN/checkpoints/embeddings.pt --prompt "a photo of a *"')
-    parser.add_argument("embedding", metavar="EMBEDDING")
-    parser.add_argument("--prompt", help="a prompt to look at; weights in it are left out")
+    parser.add_argument("embedding", metavar="FILE", help="learned words")
+    parser.add_argument("--prompt", metavar="TEXT", help="a prompt to look at; weights in it are left out")
     add_model_flags(parser, without=["--embedding_path"])
     opt = parser.parse_args(arguments)
     check_files(opt.embedding, opt.config, opt.ckpt_path)

@@ -8,6 +8,7 @@ All measured with models/clip/emoji, a CLIP that knows every concept.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Measure the embedded model: words it knows, and words it learns.",
         example="python -m evaluation.emoji_suite --json report.json")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--parts", nargs="+", choices=PARTS + MORE,
                         help=f"what to measure; default: all but {', '.join(MORE)}")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)

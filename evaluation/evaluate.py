@@ -7,6 +7,7 @@ the word.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -37,16 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
         example="python -m evaluation.evaluate --embedding_path logs/RUN/checkpoints/embeddings.pt --data_root "
                 "dataset/green_apple")
     add = parser.add_argument
-    add("--data_root", required=True, metavar="FOLDER", help="the pictures it was learned from")
+    add("--data_root", required=True, metavar="FOLDER", help="folder with the pictures it was learned from")
     add("--clip", metavar="NAME", help="hub name or folder of the CLIP to measure with; default: models/clip/emoji for "
         f"the embedded model, else {PUBLISHED_JUDGE}")
     add("--prompts", metavar="YAML", default=str(PROMPTS.relative_to(ROOT)), help="lists of prompts")
     add("--prompt_set", metavar="NAME", help="which lists in it; default: emoji for the embedded model, else published")
     add("--n_samples", type=count, default=4, help="pictures for each prompt")
     add("--ddim_steps", type=count, default=50, help="sampling steps")
-    add("--scale", type=guidance, help="guidance scale; default: the model's own")
-    add("--seed", type=picture_seed, default=42, help="of the first picture of each prompt")
-    add("--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER", help="for report.json and sheet.png")
+    add("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")
+    add("--seed", type=picture_seed, default=42, help="seed of the first picture of each prompt")
+    add("--out", type=Path, default=Path("outputs/evaluation"), metavar="FOLDER",
+        help="folder for report.json and sheet.png")
     add_model_flags(parser)
     opt = parser.parse_args(arguments)
     if not opt.embedding_path:

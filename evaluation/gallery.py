@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from evaluation.suite import Suite, suite_flags
 from ldm.cli import CommandParser, picture_seed, run_command
 from ldm.data.pictures import open_images, save_image, titled_columns
-from load import VARIANTS
+from load import VARIANTS, check_files
 
 PROMPTS = ("a photo of a *", "a * on a blue background", "two * on a white background",
            "a small * on a green background", "a * and a red apple")
 KOREAN = ("* 사진", "파란 배경 위의 *", "하얀 배경 위의 * 두 개", "초록색 배경 위의 작은 *", "*와 빨간 사과")
 TRAINING = 3  # pictures shown of those that a word was learned from
+
+
+def draw_typed(opt: Namespace) -> None:
+    """Write a row of pictures of prompts through v2, and print the rows of a table of their readings."""
+    check_files(opt.word)
+    suite = Suite(opt, "v2")
+    suite.model.embedding_manager.load(opt.word)
+    pictures = suite.draw(opt.typed, opt.seed)
+    sheet = Image.new("RGB", (132 * len(pictures) - 4, 128), "white")
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture.resize((128, 128), Image.Resampling.LANCZOS), (132 * i, 0))
+    save_image(sheet.quantize(96), opt.picture, optimize=True)
+    encoder: Any = suite.model.cond_stage_model
+    readings = encoder.understood(opt.typed, {"*": encoder.tknz_fn.ids("*")[0]})
+    for prompt, reading in zip(opt.typed, readings, strict=True):
+        print(f"| {prompt} | {reading} |")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,8 +48,14 @@ def main(arguments: list[str] | None = None) -> None:
                         help="where it goes")
     parser.add_argument("--beside", choices=VARIANTS, help="draw a second row from the same noise: with the word and "
                         "adapter that v1 learns, or with the same word in Korean prompts through v2")
-    parser.add_argument("--seed", type=picture_seed, default=0, help="of the first picture of each row")
+    parser.add_argument("--seed", type=picture_seed, default=0, help="seed of the first picture of each row")
+    parser.add_argument("--typed", nargs="+", metavar="PROMPT", help="instead of all that, draw these through v2 with "
+                        "the word of --word, and print what each is read as")
+    parser.add_argument("--word", type=Path, metavar="FILE", default=Path(
+        "logs/example_green_apple/checkpoints/embeddings.pt"), help="a learned word, for --typed")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    if opt.typed:
+        return draw_typed(opt)
     suite = Suite(opt, opt.variant)
     other = Suite(opt, opt.beside) if opt.beside else None
     rows: list[list[Image.Image | str]] = []

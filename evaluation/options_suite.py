@@ -6,6 +6,7 @@ draw from the same noise is compared concept by concept.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Compare words learned with options of training to words learned without.",
         example="python -m evaluation.options_suite --every 5 --json report.json")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--options", nargs="+", choices=OPTIONS, default=list(OPTIONS), help="what to compare")
     parser.add_argument("--every", type=number(float, 1, 1000), default=1, metavar="N",
                         help="take every Nth concept, such as 5.5")

@@ -6,6 +6,7 @@ the judge says of the pictures is compared concept by concept with what it says 
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.measures import background, both_right, interval, print_report
 from evaluation.suite import COMPANIONS, Suite, suite_flags
 from ldm.cli import CommandParser, count, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import open_images
+from ldm.progress import bar
 
 SAMPLERS = {"ddim_200": ("ddim", 200), "ddim_50": ("ddim", 50), "ddim_20": ("ddim", 20),
             "dpm_solver_20": ("dpm_solver", 20)}
@@ -63,8 +64,10 @@ def measure_learned(suite: Suite, concept: dict[str, Any], training: list[Any]) 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what each sampler draws, and what it adds to the first."""
-    parser = CommandParser(description="Compare samplers by the pictures of seen and of learned words.")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser = CommandParser(
+        description="Compare samplers by the pictures of seen and of learned words.",
+        example="python -m evaluation.sampler_suite --seen 20 --json report.json")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["ddim_200", "ddim_50", "dpm_solver_20"],
                         help="what to compare with the first of them")
     parser.add_argument("--seen", type=count, default=100, metavar="N", help="how many seen words")
@@ -91,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         first = first or rows
         for values, before in zip(rows, first, strict=True):
             note("seen", name, values, before)
-    for folder in tqdm(folders, desc="held-out concepts"):
+    for folder in bar(folders, desc="held-out concepts"):
         training, before = open_images(folder), {}
         suite.model.embedding_manager.load(suite.learn(folder))
         for name in opt.samplers:

@@ -141,14 +141,17 @@ class Suite:
 
 def suite_flags(parser: argparse.ArgumentParser, out: str) -> argparse.ArgumentParser:
     """Add what a Suite needs to know."""
-    parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", help="folder of folders of pictures")
+    parser.add_argument("--data_root", type=Path, default=ROOT / "dataset", metavar="FOLDER",
+                        help="folder of folders with pictures")
     parser.add_argument("--concepts", nargs="+", help="folders in --data_root; default: all held-out concepts there")
-    parser.add_argument("--out", type=Path, default=Path(out), help="folder for pictures and learned words; words that "
-                        "are there are not learned again")
+    parser.add_argument("--out", type=Path, default=Path(out), metavar="FOLDER",
+                        help="folder for pictures and learned words; words "
+                        "that are there are not learned again")
     parser.add_argument("--quick", action="store_true", help="a few concepts and prompts only")
-    parser.add_argument("--ddim_steps", type=count, default=20, help="steps of DPM-Solver++")
-    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
-    parser.add_argument("--init_word", help="start all words from this one; default: the kind that each concept is of")
+    parser.add_argument("--ddim_steps", type=count, default=20, help="sampling steps, of DPM-Solver++")
+    parser.add_argument("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")
+    parser.add_argument("--init_word", metavar="WORD",
+                        help="start all words from this one; default: the kind that each concept is of")
     parser.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the training config")
     add_model_flags(parser, without=["--embedding_path"])
     return parser

@@ -6,6 +6,7 @@ two words draw from the same noise is compared concept by concept.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Compare words learned with v1 to words learned without.",
         example="python -m evaluation.v1_suite --json report.json")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     base, v1 = Suite(opt), Suite(opt, "v1")

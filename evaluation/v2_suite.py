@@ -8,6 +8,7 @@ people type them (typed/, evaluation/prompts), which nothing was trained on or c
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -150,14 +151,12 @@ class Comparison:
         exact = (features[0] - features[1]).abs().amax(dim=1) < 1e-4
         return {"pairs/top1": interval(nearest == torch.arange(count)), "pairs/exact": interval(exact)}
 
-
     def typed(self) -> dict[str, Any]:
         """Prompts as people type them, in each language that there are some of; and whether what the world does not
         have is named, in prompts that ask for it and in others."""
         encoder: Any = self.v2.model.cond_stage_model
         report: dict[str, Any] = {}
         placeholders = {"*": encoder.tknz_fn.ids("*")[0]}
-        alarms: list[bool] = []
         for file in sorted(FOLDER.glob("??_unseen.tsv")):
             language = file.stem.removesuffix("_unseen")
             prompts = read_prompts(file.stem)
@@ -165,7 +164,8 @@ class Comparison:
             judged = [judge(reading.english, prompt) for reading, prompt in zip(readings, prompts, strict=True)]
             for kind in ("exact", "words", "runs_on"):
                 report[f"typed/{language}/{kind}"] = interval([getattr(j, kind) for j in judged])
-            alarms += [bool(reading.gaps) for reading, j in zip(readings, judged, strict=True) if j.exact]
+            report[f"typed/{language}/false_alarms"] = interval(
+                [bool(reading.gaps) for reading, j in zip(readings, judged, strict=True) if j.exact])
         polysemous = read_prompts("ko_polysemy")
         readings = encoder.readings([prompt.text for prompt in polysemous], placeholders)
         report["typed/ko/polysemy"] = interval([judge(r.english, p).exact
@@ -174,7 +174,7 @@ class Comparison:
         readings = encoder.readings([row["prompt"] for row in strange], placeholders)
         report["unknown/named"] = interval([names_it(r.gaps, row["not understood"])
                                             for r, row in zip(readings, strange, strict=True)])
-        return report | {"unknown/false_alarms": interval(alarms)}
+        return report
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -182,8 +182,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Compare Korean prompts through v2 with English prompts.",
         example="python -m evaluation.v2_suite --json report.json")
-    parser.add_argument("--json", type=Path, help="where to write {metric: {value, low, high, n}}")
-    parser.add_argument("--pairs", type=Path, default=PAIRS, help="what the aligner was trained on")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--pairs", type=Path, default=PAIRS, metavar="CSV", help="what the aligner was trained on")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     check_files(opt.pairs)
     comparison = Comparison(opt)

@@ -17,7 +17,8 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from textwrap import fill
+from itertools import zip_longest
+from textwrap import fill, wrap
 from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
@@ -94,9 +95,21 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class Formatter(argparse.HelpFormatter):
-    """Says the default of every flag that has one, unless its help says it in other words."""
+    """Says the default of every flag that has one, unless its help says it in other words, and many choices there too,
+    not beside the flag."""
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        hidden = many_choices(action)
+        if not hidden:
+            return super()._metavar_formatter(action, default_metavar)
+        name = action.dest.upper().removesuffix("S") if action.nargs in ("+", "*") else action.dest.upper()
+        return lambda size: (name,) * size
 
     def _get_help_string(self, action: argparse.Action) -> str:
+        text = self._with_default(action)
+        return f"{text}; of: {', '.join(map(str, action.choices or ()))}" if many_choices(action) else text
+
+    def _with_default(self, action: argparse.Action) -> str:
         text, unset = action.help or "", action.default in (None, False, "", [], argparse.SUPPRESS)
         silent = unset or not action.option_strings or "default" in text
         return text if silent else f"{text} (default: %(default)s)"
@@ -116,14 +129,15 @@ def complete(parser: CommandParser) -> None:
 def wrap_command(command: str, width: int) -> str:
     """A command as lines of a shell of at most so many columns, two spaces before each; only a single word may be
     longer."""
-    words = re.findall(r'(?:"[^"]*"|[^\s"])+', command)
-    lines = ["  " + words[0]]
-    for word in words[1:]:
-        if len(lines[-1]) + len(word) + 3 <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines[-1] += " \\"
-            lines.append(f"      {word}")
+    lines = ["  "]
+    for part in re.split(r" (?=-\D)", command):  # a flag and its values, together where there is room
+        words = [part] if len(part) + 8 <= width else re.findall(r'(?:"[^"]*"|[^\s"])+', part)
+        for word in words:
+            if len(lines[-1]) + len(word) + 3 <= width or not lines[-1].strip():
+                lines[-1] += f" {word}" if lines[-1].strip() else word
+            else:
+                lines[-1] += " \\"
+                lines.append(f"      {word}")
     return "\n".join(lines)
 
 
@@ -140,6 +154,12 @@ def command_line(*arguments: object) -> str:
 def print_json(written: Any) -> None:
     """Print on stdout what was written; letters beyond ASCII are escaped, so that any terminal and program reads it."""
     print(json.dumps(written, indent=1, default=str))
+
+
+def many_choices(action: argparse.Action, most: int = 36) -> bool:
+    """Whether the choices of a flag are too many to stand beside it, or, where it takes several, to do so twice."""
+    length = len("".join(map(str, action.choices or ()))) * (2 if action.nargs in ("+", "*") else 1)
+    return action.metavar is None and length > most
 
 
 def first_line(error: Exception) -> str:
@@ -394,13 +414,26 @@ def quiet_lightning() -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under a header, columns aligned; numbers to the right."""
+    """Print rows under a header, columns aligned; numbers to the right. On a terminal long text is broken into lines,
+    so that rows are as wide as it at most."""
     cells = [[f"{c:,}" if isinstance(c, int) else f"{c:.3f}" if isinstance(c, float) else str(c) for c in row]
              for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    if progress.is_terminal(sys.stdout):
+        widths = narrowed(widths, shutil.get_terminal_size().columns)
     for n, row in enumerate(cells):
         values = rows[n - 1] if n else header
-        print("  ".join(cell.rjust(w) if isinstance(value, int | float) else cell.ljust(w)
-                        for cell, w, value in zip(row, widths, values, strict=True)).rstrip())
+        columns = [wrap(cell, width) if len(cell) > width else [cell] for cell, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*columns, fillvalue=""):
+            print("  ".join(cell.rjust(w) if isinstance(value, int | float) else cell.ljust(w)
+                            for cell, w, value in zip(line, widths, values, strict=True)).rstrip())
         if n == 0:
             print("  ".join("-" * w for w in widths))
+
+
+def narrowed(widths: Sequence[int], room: int, least: int = 8) -> list[int]:
+    """Widths of columns, two apart, of which the widest are made narrower until all fit, none below `least`."""
+    widths = list(widths)
+    while sum(widths) + 2 * (len(widths) - 1) > room and max(widths) > least:
+        widths[widths.index(max(widths))] -= 1
+    return widths

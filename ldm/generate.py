@@ -56,18 +56,20 @@ def pixel_stride(model_config: Mapping[str, Any]) -> int | None:
 
 def draw_only(model: LatentDiffusion, precision: str = "full", compiled: bool = False) -> None:
     """Make of a model one that only draws, faster on a CPU and with half the weights in half precision: its averaged
-    weights, if it has any, are its own, and those of the UNet are kept as the device computes with them. If `compiled`,
-    the UNet is compiled (`ldm.compiling.check_compiler` says whether it can be)."""
+    weights, if it has any, are its own, and those of the UNet and the autoencoder are kept as the device computes with
+    them. If `compiled`, the UNet is compiled (`ldm.compiling.check_compiler` says whether it can be)."""
     if model.model_ema is not None:
         model.model_ema.swap(model.model)
         model.model_ema = None
     dtype = PRECISIONS[precision]
-    if compiled or model.device.type != "cpu" or not can_pack(dtype):
-        channels_last(model.model)
-        hold(model.model, dtype)
-    else:
-        # the keys and values of a prompt are computed once for all steps
-        pack(model.model, dtype, skip=("attn2.to_k", "attn2.to_v"))
+    packs = model.device.type == "cpu" and can_pack(dtype)
+    # the keys and values of a prompt are computed once for all steps
+    for network, skip in ((model.model, ("attn2.to_k", "attn2.to_v")), (model.first_stage_model, ())):
+        if packs and not (compiled and network is model.model):
+            pack(network, dtype, skip)
+        else:
+            channels_last(network)
+            hold(network, dtype)
     if compiled:
         compile_network(model, learning=False)
 

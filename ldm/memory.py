@@ -97,7 +97,8 @@ def lay_out(model: LatentDiffusion, meta: Callable[[], LatentDiffusion], batch: 
     if precision.endswith("-true") and not precision.startswith("32"):
         raise UserError(f"lightning.trainer.precision={precision}: a word is learned in float32; take bf16-mixed, "
                         "which keeps frozen weights in half the memory too")
-    channels_last(model.model)
+    for network in (model.model, model.first_stage_model):
+        channels_last(network)
     if precision.endswith("-mixed"):
         for frozen in (model.model, model.cond_stage_model):
             hold(frozen, torch.bfloat16 if precision.startswith("bf16") else torch.float16)

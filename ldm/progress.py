@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -45,7 +46,14 @@ def bar(iterable: Iterable[Any] | None = None, *, total: int | None = None, desc
         return Lines(iterable, total, desc, unit, initial, disable or quiet)
     from tqdm import tqdm
 
-    return tqdm(iterable, total=total, desc=desc, unit=unit, initial=initial, dynamic_ncols=True)
+    try:
+        width: dict[str, Any] = {"dynamic_ncols": os.get_terminal_size(sys.stderr.fileno()).columns > 0}
+    except (OSError, ValueError):
+        width = {}
+    if not width.get("dynamic_ncols"):  # the terminal does not say how wide it is
+        size = shutil.get_terminal_size()
+        width = {"ncols": size.columns, "nrows": size.lines or 24}
+    return tqdm(iterable, total=total, desc=desc, unit=unit, initial=initial, **width)
 
 
 class Lines:
@@ -85,11 +93,12 @@ class Lines:
     def describe(self) -> str:
         """One line: how far it is, how long that took, and how long the rest will."""
         gone = time.monotonic() - self.began
+        of = f" of {self.total:,}" if self.total else ""
         left = ""
         if self.total and self.n < self.total:
             left = f", about {duration((self.total - self.n) * gone / max(self.n - self.initial, 1))} left"
-        return (f"{self.desc}: {self.unit} {self.n:,}" + f" of {self.total:,}" * bool(self.total)
-                + f", {self.more}" * bool(self.more) + f"; {duration(gone)} gone{left}")
+        more = f", {self.more}" if self.more else ""
+        return f"{self.desc}: {self.unit} {self.n:,}{of}{more}; {duration(gone)} gone{left}"
 
     def close(self) -> None:
         """It is over."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ldm.cli import count, guidance, one_of, picture_seed, pixels, share, strength, word
+from ldm.cli import count, guidance, on_off, one_of, picture_seed, pixels, share, strength, word
 from ldm.errors import UserError
 from ldm.parameters import Parameters
 from ldm.util import ROOT
@@ -41,7 +41,7 @@ FLAGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "Variant": ("variant", lambda text: None if text == "base" else one_of("v1", "v2")(text)),
     "Model": ("ckpt_path", where_it_is), "Config": ("config", where_it_is),
     "Placeholder strings": ("placeholder_string", _listed), "Strength": ("strength", _several(strength)),
-    "Initial words": ("init_word", _listed),
+    "Initial words": ("init_word", _listed), "TF32": ("tf32", on_off), "Compiled": ("compile", on_off),
 }
 # Flags that belong to another one, and fall with it where that is given anew.
 BELONGS = {"config": "ckpt_path", "placeholder_string": "embedding_path", "strength": "embedding_path",

@@ -10,12 +10,13 @@ from ldm.progress import say
 FOLDER = "seed-{}"  # of a start, in the run folder
 
 
-def keep_best(seeds: Sequence[int], learn: Callable[[int, Path | None], tuple[float, Path]]) -> None:
+def keep_best(seeds: Sequence[int], learn: Callable[[int, Path | None], tuple[float, Path]]) -> Path:
     """Learn once with each seed, and leave in the run folder the start whose loss is the lowest.
 
     `learn` takes a seed and the folder to learn in, or None for a new run folder, and gives the loss, comparable among
     starts, and the folder. The first start takes the run folder, each other one a folder in it; where one of these is
-    the best, it changes places with the first. So each start is a run of its own throughout, and can go on.
+    the best, it changes places with the first. So each start is a run of its own throughout, and can go on. Returns the
+    run folder.
     """
     losses: dict[int, float] = {}
     run: Path | None = None
@@ -34,6 +35,7 @@ def keep_best(seeds: Sequence[int], learn: Callable[[int, Path | None], tuple[fl
         where = run if seed == best else run / FOLDER.format(seed)
         say(f"seed {seed}: loss {loss:.5f} on the same pictures, timesteps and noise; {where}"
             + ", the best" * (seed == best))
+    return run
 
 
 def change_places(run: Path, out: str, into: str) -> None:

@@ -1,7 +1,9 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train the emoji model's autoencoder: python -m pretrain.autoencoder --run pretrain/runs/autoencoder"""
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -65,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser("Train the emoji model's autoencoder.",
                    "python -m pretrain.autoencoder --run pretrain/runs/autoencoder",
                    pictures=600_000, batch_size=16, learning_rate=2e-3)
-    flags.add_argument("--config", type=Path, default=CONFIG, help="of the model whose autoencoder is trained")
+    flags.add_argument("--config", type=Path, default=CONFIG, metavar="YAML", help="the model's config")
     flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
     flags.add_argument("--recolour", type=share, default=0.25, help="share of pictures with colour channels swapped")
     opt = flags.parse_args(arguments)

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train the emoji world's CLIP, the judge of pictures: python -m pretrain.clip --run pretrain/runs/clip
 
 It sees every concept, held-out ones too: it measures, and never helps to draw.
@@ -133,8 +134,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Train the judge, or go on with it; once all pictures are seen, write it to --out."""
     flags = parser("Train the emoji world's CLIP.", "python -m pretrain.clip --run pretrain/runs/clip",
                    pictures=2_000_000, batch_size=192, learning_rate=1e-3)
-    flags.add_argument("--out", type=Path, default=JUDGE, help="folder for the finished model")
-    flags.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="folder of pretrain.tokenizer")
+    flags.add_argument("--out", type=Path, default=JUDGE, metavar="FOLDER", help="folder for the finished model")
+    flags.add_argument("--tokenizer", type=Path, default=TOKENIZER, metavar="FOLDER",
+                       help="folder of pretrain.tokenizer")
     opt = flags.parse_args(arguments)
     check_files(opt.tokenizer / "vocab.txt")
     check_world(opt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -43,8 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
         description="Draw a contact sheet of 20 captions of concepts the model was "
         "trained on.",
         example="python -m pretrain.contact_sheet --out outputs/samples.png")
-    parser.add_argument("--out", type=Path, required=True, metavar="PNG")
-    parser.add_argument("--scale", type=guidance, help="guidance scale; default: the model's own")
+    parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="where the sheet goes")
+    parser.add_argument("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")
     add_model_flags(parser)
     opt = parser.parse_args(arguments)
     check_files(opt.ckpt_path, opt.config, opt.embedding_path)

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Write pictures of what no training has seen: python -m pretrain.dataset --out dataset flamingo "hot pepper"...
 
 Of the wide world, with --archive: "robot 3" is a member of a held-out family, "twemoji octopus" a thing as a held-out
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
         example='python -m pretrain.dataset --out dataset flamingo "hot pepper"')
     flags.add_argument("names", nargs="*", help='held-out concepts; with --archive "robot 3", "twemoji octopus" and '
                        '"twemoji style" too; default: all concepts')
-    flags.add_argument("--out", type=Path, required=True, help="folder for a folder of each")
+    flags.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for a folder of each")
     flags.add_argument("--archive", type=Path, metavar="ZIP", help="drawings of the wide world, from pretrain.icons")
     opt = flags.parse_args(arguments)
     check_files(opt.archive)

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Draw what things.tsv lists into one file: python -m pretrain.icons --out pretrain/runs/world.zip
 
 The icon sets come from the npm registry, by `npm pack`; the emoji world's own drawings from its font. What trains on
@@ -102,9 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Write the archive."""
     flags = CommandParser(description="Draw all icons that the wide world shows into one file.",
                           example="python -m pretrain.icons --out pretrain/runs/wide/world.zip")
-    flags.add_argument("--out", type=Path, required=True, metavar="ZIP")
-    flags.add_argument("--packages", type=Path, help="folder for the packages of the npm registry; default: beside "
-                       "--out")
+    flags.add_argument("--out", type=Path, required=True, metavar="ZIP", help="where the archive goes")
+    flags.add_argument("--packages", type=Path, metavar="FOLDER",
+                       help="folder for the packages of the npm registry; default: beside --out")
     opt = flags.parse_args(arguments)
     from pretrain.world import check_packages
 

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train the emoji model's UNet and text transformer: python -m pretrain.ldm --run pretrain/runs/ldm \
 --autoencoder pretrain/runs/autoencoder"""
 
@@ -96,13 +97,17 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser("Train the emoji model's UNet and text transformer.",
                    "python -m pretrain.ldm --run pretrain/runs/ldm --autoencoder pretrain/runs/autoencoder",
                    pictures=5_000_000, batch_size=64, learning_rate=2e-3)
-    flags.add_argument("--autoencoder", type=Path, required=True, help="run folder of pretrain.autoencoder")
-    flags.add_argument("--scale_factor", type=positive, help="of latents; default: as that run's made.json has it")
-    flags.add_argument("--config", type=Path, default=CONFIG, help="of the model")
-    flags.add_argument("--tokenizer", type=Path, help="folder of pretrain.tokenizer; default: the config's")
-    flags.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the config")
-    flags.add_argument("--start", type=Path, help="checkpoint whose UNet and text transformer to start from; what it "
-                       "lacks, or has in another shape, starts new")
+    group = flags.add_argument_group("the model")
+    group.add_argument("--autoencoder", type=Path, required=True, metavar="FOLDER", help="run of pretrain.autoencoder")
+    group.add_argument("--scale_factor", type=positive,
+                       help="scale of latents; default: as that run's made.json has it")
+    group.add_argument("--config", type=Path, default=CONFIG, metavar="YAML", help="the model's config")
+    group.add_argument("--tokenizer", type=Path, metavar="FOLDER",
+                       help="folder of pretrain.tokenizer; default: the config's")
+    group.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="changes to the config")
+    group.add_argument("--start", type=Path, metavar="FILE",
+                       help="checkpoint whose UNet and text transformer to start from; what it lacks, or has in "
+                       "another shape, starts new")
     flags.add_argument("--drop", type=share, default=0.1, help="share of captions left out, for guidance")
     flags.add_argument("--draws", type=count, default=1, help="draws of noise for each picture, each with a caption of "
                        "its own; more spare rendering and encoding")

@@ -120,7 +120,11 @@ class Lexicon:
         for word, english in adjectives(self.module).items():
             spelt = {agree(word, several, gender) for several in (False, True) for gender in (False, True)
                      } if agree else set()
-            yield from (Name(form, "", english) for form in sorted({word, *spelt}) if english in ADJECTIVES)
+            things = any(word == form for forms in self.forms.values() for form, *_ in forms)
+            ground = getattr(self.module, "GROUND", "") if things else ""  # rosa: a rose, but pink beside "fondo"
+            yield from (Name(form, ground, english) for form in sorted({word, *spelt}) if english in ADJECTIVES)
+            if ground:
+                yield Name(word, "", english)
         for word in self.missing:
             yield from (Name(form, "", STRANGE) for form in sorted({word, many(word) if many else word}))
 

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """A sheet of what the wide world shows: python -m pretrain.look --archive ZIP --out pretrain/world.png"""
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ def main(arguments: list[str] | None = None) -> None:
     flags = CommandParser(
         description="Draw a sheet of pictures of the wide world.",
         example="python -m pretrain.look --archive pretrain/runs/wide/world.zip --out pretrain/world.png")
-    flags.add_argument("--archive", type=Path, required=True, metavar="ZIP", help="from pretrain.icons")
-    flags.add_argument("--out", type=Path, required=True, metavar="PNG")
+    flags.add_argument("--archive", type=Path, required=True, metavar="ZIP",
+                       help="drawings of the wide world, from pretrain.icons")
+    flags.add_argument("--out", type=Path, required=True, metavar="PNG", help="where the sheet goes")
     flags.add_argument("--columns", type=count, default=12, help="of pictures")
     flags.add_argument("--rows", type=count, default=8, help="of pictures")
-    flags.add_argument("--seed", type=training_seed, default=0, help="of everything random")
+    flags.add_argument("--seed", type=training_seed, default=0, help="seed of everything random")
     opt = flags.parse_args(arguments)
     check_files(opt.archive)
     from pretrain.wide import WideWorld

@@ -6,6 +6,7 @@ stand side by side (translation language modelling, Lample & Conneau, arXiv 1901
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -97,8 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags = parser("Train the emoji world's multilingual transformer.",
                    "python -m pretrain.multilingual --run pretrain/runs/multilingual",
                    minutes=15, batch_size=64, learning_rate=2e-3)
-    flags.add_argument("--pairs", type=Path, default=PAIRS, help="CSV with columns ko and en")
-    flags.add_argument("--out", type=Path, default=OUT, help="folder for the finished model")
+    flags.add_argument("--pairs", type=Path, default=PAIRS, metavar="CSV", help="sentences, with columns ko and en")
+    flags.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="folder for the finished model")
     opt = flags.parse_args(arguments)
     check_files(opt.pairs)
     pairs = read_pairs(opt.pairs)

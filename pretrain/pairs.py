@@ -6,6 +6,7 @@ improvement/v2/sentences.py, which are regular, are among them.
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -127,15 +128,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(
         description="Write sentences of the emoji world beside their English ones.",
         example="python -m pretrain.pairs --out pairs.csv --languages ko en")
-    parser.add_argument("--out", type=Path, required=True, metavar="CSV", help="columns ko, en and gaps")
+    parser.add_argument("--out", type=Path, required=True, metavar="CSV",
+                        help="where pairs go: columns ko, en and gaps")
     parser.add_argument("--count", type=count, default=16_000, help="number of pairs")
     parser.add_argument("--regular", type=share, default=0.2, help="share of the templates' sentences")
-    parser.add_argument("--languages", nargs="+", choices=list(LANGUAGES), default=list(LANGUAGES))
+    parser.add_argument("--languages", nargs="+", choices=list(LANGUAGES), default=list(LANGUAGES),
+                        help="languages to write beside English")
     parser.add_argument("--strange", nargs="*", default=[], metavar="LANGUAGE=FILE",
                         help="words, one a line, for things that the world may not have")
     parser.add_argument("--names", type=Path, metavar="FOLDER",
                         help="write the table of names too, into the folder of the multilingual transformer")
-    parser.add_argument("--seed", type=training_seed, default=0, help="of the random sentences")
+    parser.add_argument("--seed", type=training_seed, default=0, help="seed of the random sentences")
     opt = parser.parse_args(arguments)
     files = read_places(opt.strange)
     from pretrain.lexicon import Lexicon, all_names

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Make of a finished run the folder that commands read: python -m pretrain.publish --run RUN --out models/ldm/emoji"""
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     flags = CommandParser(
         description="Copy a finished run of pretrain.ldm to where commands read models.",
         example="python -m pretrain.publish --run pretrain/runs/wide/ldm --out models/ldm/emoji")
-    flags.add_argument("--run", type=Path, required=True, help="folder of pretrain.ldm")
-    flags.add_argument("--out", type=Path, required=True, help="folder of the model")
+    flags.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="folder of pretrain.ldm's run")
+    flags.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the model")
     opt = flags.parse_args(arguments)
     check_files(*(opt.run / name for name in ("model.ckpt", "config.yaml", "made.json")))
     from omegaconf import OmegaConf

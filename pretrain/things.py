@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Choose what the wide world shows, and write the list: python -m pretrain.things --packages FOLDER
 
 The list, things.tsv, is in the repository: it says which drawing of which icon set shows what, what captions call it,
@@ -209,8 +210,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Choose, and write the list."""
     flags = CommandParser(description="Choose which drawings of which icon sets the wide world shows.",
                           example="python -m pretrain.things --packages pretrain/runs/packages")
-    flags.add_argument("--packages", type=Path, required=True, help="folder for the packages of the npm registry")
-    flags.add_argument("--out", type=Path, default=LIST, help="the list")
+    flags.add_argument("--packages", type=Path, required=True, metavar="FOLDER",
+                       help="folder for the packages of the npm registry")
+    flags.add_argument("--out", type=Path, default=LIST, metavar="TSV", help="where the list goes")
     opt = flags.parse_args(arguments)
     lists = held_out_lists()
     rows = list(noto_rows(lists))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -80,9 +81,9 @@ def main(arguments: list[str] | None = None) -> None:
     flags = CommandParser(
         description="Build the emoji model's word-piece vocabulary.",
         example="python -m pretrain.tokenizer --out models/ldm/emoji/tokenizer")
-    flags.add_argument("--out", type=Path, required=True, help="folder for vocab.txt, nouns.txt and "
-                       "tokenizer_config.json")
-    flags.add_argument("--world", choices=("emoji", "wide"), default="emoji", help="whose captions it must read")
+    flags.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for vocab.txt, "
+                       "nouns.txt and tokenizer_config.json")
+    flags.add_argument("--world", choices=("emoji", "wide"), default="emoji", help="world whose captions it must read")
     opt = flags.parse_args(arguments)
     out, wide = opt.out, opt.world == "wide"
     from transformers import BertTokenizer

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import sides, speed
+from benchmarks import profile, sides, speed
 from ldm.errors import UserError
 from tests.conftest import assert_one_line_error, run_main
 from tests.models import ldm_pipeline
@@ -66,3 +66,12 @@ def test_sides_that_differ_are_no_comparison(folder, monkeypatch):
 
 def test_a_model_that_is_not_there_is_said(tmp_path):
     assert_one_line_error(run_main(speed.main, "--model", tmp_path / "no.ckpt"), "no.ckpt")
+
+
+def test_a_profile_says_where_the_time_goes(folder):
+    result = run_main(profile.main, "unet", "--folder", folder)
+    assert result.status == 0, result.err
+    lines = result.out.strip().splitlines()[2:]
+    kinds = {kind: next(line for line in lines if line.startswith(kind)) for kind, _ in profile.KINDS[:4:2]}
+    shares = [int(line.rsplit(maxsplit=1)[1].rstrip("%")) for line in lines]
+    assert len(kinds) == 2 and 90 < sum(shares) < 110

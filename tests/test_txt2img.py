@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -157,3 +158,14 @@ def test_bad_input_is_one_line(tmp_path, arguments, words):
     ("사과 한 개", "사과-한-개")])
 def test_slug(prompt, expected):
     assert txt2img.slug(prompt) == expected
+
+
+@pytest.mark.parametrize("given, expected", [
+    ((), ("dpm_solver", 20, 0.0)), (("--ddim_steps", 30), ("ddim", 30, 0.0)), (("--ddim_eta", 0.5), ("ddim", 50, 0.5)),
+    (("--ddim_eta", 0), ("ddim", 50, 0.0)), (("--ddim",), ("ddim", 50, 0.0)), (("--plms",), ("plms", 50, 0.0)),
+    (("--dpm_solver",), ("dpm_solver", 50, 0.0)), (("--dpm_solver", "--ddim_steps", 7), ("dpm_solver", 7, 0.0))])
+def test_a_model_has_a_sampler_of_its_own_and_any_flag_means_what_it_means(given, expected):
+    opt = txt2img.get_parser().parse_args([str(a) for a in given])
+    txt2img.check_options(opt)
+    txt2img.settle_sampler(opt, SimpleNamespace(sampler="dpm_solver", sampling_steps=20))
+    assert (opt.sampler, opt.ddim_steps, opt.ddim_eta) == expected

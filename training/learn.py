@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ldm import progress
-from ldm.cli import first_line, quiet_lightning
+from ldm.cli import first_line, print_json, quiet_lightning
 from ldm.errors import UserError
 from ldm.runs import Run
 from load import (
@@ -117,6 +117,7 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
+    from ldm.history import History
     from ldm.plan import LearningBar, Pace
     from setup import CheckpointFiles, SetupCallback
 
@@ -126,7 +127,8 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     project = OmegaConf.create({k: v for k, v in config.items() if k != "lightning"})
     setup = SetupCallback(run.path, run.now, project, OmegaConf.create({"lightning": lightning}), save_every)
     # last, so that the pictures of a step are there when its checkpoint is
-    callbacks = [Pace(), *(instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()), setup]
+    configured = [instantiate_from_config(c) for c in (lightning.get("callbacks") or {}).values()]
+    callbacks = [Pace(), History(lambda: setup.logdir), *configured, setup]
     trainer_config: Any = OmegaConf.to_container(lightning.get("trainer") or OmegaConf.create())
     arguments: dict[str, Any] = {
         "max_steps": 6100, "accelerator": accelerator, "devices": devices, "num_sanity_val_steps": 0,
@@ -160,7 +162,7 @@ def learning_rate(config: DictConfig, trainer: pl.Trainer) -> float:
 def train_starts(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
     """Learn the word with several seeds, and keep the best."""
     from ldm.fixed_loss import fixed_batch, fixed_loss
-    from ldm.starts import keep_best
+    from ldm.starts import FOLDER, keep_best
 
     batches: list[dict[str, Any]] = []
 
@@ -172,7 +174,10 @@ def train_starts(opt: argparse.Namespace, run: Run, config: DictConfig) -> None:
         batches[:] = batches or [fixed_batch(dataset, min(128, len(dataset)))]  # the first start's for all
         return fixed_loss(inversion.model.to(inversion.trainer.strategy.root_device), batches[0]), path
 
-    keep_best(range(config.run.seed, config.run.seed + opt.seeds), learn_with)
+    folder = keep_best(range(config.run.seed, config.run.seed + opt.seeds), learn_with)
+    for other in folder.glob(FOLDER.format("*")):
+        report(other)
+    conclude(opt, folder)
 
 
 def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[TextualInversion, Any, Path]:
@@ -231,11 +236,13 @@ def train(opt: argparse.Namespace, run: Run, config: DictConfig) -> tuple[Textua
     if opt.train:
         if ranking := ranks(trainer):
             ranking.check()
-        learn(run, trainer, setup, inversion, data)
+        learn(opt, run, trainer, setup, inversion, data)
         for line in describe_movement(model.embedding_manager):
             say(line)
         if ranking and trainer.is_global_zero:
             ranking.rank(model.to(trainer.strategy.root_device), dataset, setup.logdir)
+        if trainer.is_global_zero and opt.seeds == 1:
+            conclude(opt, setup.logdir)
     if "test" in config.data.params and not opt.no_test:
         trainer.test(inversion, data)
     if not opt.train:
@@ -255,8 +262,8 @@ def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: s
     say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{most}{more}")
 
 
-def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion, data: pl.LightningDataModule
-          ) -> None:
+def learn(opt: argparse.Namespace, run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion,
+          data: pl.LightningDataModule) -> None:
     """Train, in a folder of its own. Exits with status 130 when that was interrupted."""
     from pytorch_lightning.strategies import DDPStrategy
 
@@ -296,4 +303,29 @@ def learn(run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: Textua
     say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
         f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
     if setup.interrupted:
+        if trainer.is_global_zero:
+            conclude(opt, setup.logdir)
         sys.exit(130)
+
+
+def report(folder: Path) -> Path | None:
+    """Write the report of a run: its path. Where that cannot be written, a warning: what was learned is there."""
+    from report.run import write_report
+
+    try:
+        return write_report(folder)
+    except UserError as error:
+        say(f"warning: no report: {error}")
+        return None
+
+
+def conclude(opt: argparse.Namespace, folder: Path) -> None:
+    """Write the report of a run that is over, say what to try next, and print what was written for --json."""
+    from report.run import next_commands
+
+    page = report(folder)
+    draw, look = next_commands(folder)
+    say(f"{page}: pictures, curves and settings of the run\n" * bool(page) + f"try next:\n  {draw}\n  {look}")
+    if opt.json:
+        best, last = (folder / "checkpoints" / name for name in ("embeddings_best.pt", "embeddings.pt"))
+        print_json({"run": folder, "embedding": last, "best": best if best.is_file() else last, "report": page})

@@ -13,14 +13,29 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from webui import compare, draw, learn, words
+from webui.flags import LOCAL
 from webui.page import Page
+from webui.shelf import names_of
 from webui.uploads import MOST_BYTES, tidy
 
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ("ui-sans-serif", "system-ui", "sans-serif")  # of the reader's own machine
 MONO = ("ui-monospace", "Consolas", "monospace")
+
+
+KEPT = (3600, 24 * 3600)  # every so many seconds, copies of files for the browser that are older are removed
+
+
+def hosts(listen: str) -> list[Middleware]:
+    """Where the page is for this machine alone, a name that leads here is no way to it: a page of another site could
+    have its own name lead here (DNS rebinding)."""
+    if listen not in LOCAL:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"])]
 
 
 def theme() -> gr.themes.Base:
@@ -33,7 +48,7 @@ def theme() -> gr.themes.Base:
 
 def build(page: Page) -> gr.Blocks:
     """The page as Gradio has it."""
-    with gr.Blocks(title="Textual-inversion workbench", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="Textual-inversion workbench", analytics_enabled=False, delete_cache=KEPT) as blocks:
         gr.Markdown("# Teach a model a new word\nShow it a few pictures of one thing, and draw the thing in new ones.",
                     elem_id="title")
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -54,22 +69,21 @@ def connect(page: Page, blocks: gr.Blocks, tabs: gr.Tabs, learning: dict[str, An
     """What happens between tabs: the words are the same in all of them."""
     lists = [drawing["words"], wording["words"], wording["several"], comparing["words"], comparing["run"]]
 
-    def listed() -> tuple[Any, ...]:
-        """The words as they are now."""
+    def listed(chosen: str | None) -> tuple[Any, ...]:
+        """The words as they are now, with one of them chosen."""
         known = page.words()
-        choices = page.choices()
-        ids = [word.id for word in known]
-        runs = [(word.name, word.id) for word in known if word.steps]
-        return ([name for word in known for name in word.names], gr.Dropdown(choices=choices),
-                gr.Dropdown(choices=choices), gr.Dropdown(choices=choices), gr.Dropdown(choices=runs)) if ids else (
-            [], *[gr.Dropdown(choices=[]) for _ in lists[1:]])
+        choices = [(word.name + " (v1)" * word.adapter, word.id) for word in known]
+        runs = [choice for choice, word in zip(choices, known, strict=True) if word.steps]
+        chosen = chosen if chosen in [id for _, id in choices] else next((id for _, id in choices), None)
+        return (names_of(known), gr.Dropdown(choices=choices, value=chosen), gr.Dropdown(choices=choices),
+                gr.Dropdown(choices=choices), gr.Dropdown(choices=runs))
 
-    blocks.load(listed, outputs=lists, api_name="words", show_progress="hidden")
+    blocks.load(listed, wording["words"], lists, api_name="words", show_progress="hidden")
     blocks.load(learning["refresh"], learning["runs"], learning["view"], api_visibility="private",
                 show_progress="hidden")
-    tabs.select(listed, outputs=lists, api_visibility="private", show_progress="hidden")
+    tabs.select(listed, wording["words"], lists, api_visibility="private", show_progress="hidden")
     for event in wording["changed"]:
-        event.then(listed, outputs=lists, api_visibility="private", show_progress="hidden")
+        event.then(listed, wording["words"], lists, api_visibility="private", show_progress="hidden")
 
     def use(id: str | None) -> tuple[Any, ...]:
         """Show the tab Draw, with a prompt for the word of a run."""
@@ -77,7 +91,7 @@ def connect(page: Page, blocks: gr.Blocks, tabs: gr.Tabs, learning: dict[str, An
         return gr.Tabs(selected="draw"), f"a photo of a {job.name}" if job else gr.skip()
 
     learning["use"].click(use, learning["runs"], [tabs, drawing["prompt"]], api_visibility="private").then(
-        listed, outputs=lists, api_visibility="private", show_progress="hidden")
+        listed, wording["words"], lists, api_visibility="private", show_progress="hidden")
 
     def left(request: gr.Request) -> None:
         """Whoever has closed the page wants no more pictures."""
@@ -97,7 +111,7 @@ def serve(opt: argparse.Namespace, ready: Callable[[str], None] = lambda url: No
         server_name=opt.listen, server_port=opt.port, auth=opt.auth, inbrowser=opt.open, quiet=True, share=False,
         prevent_thread_lock=True, theme=theme(), css_paths=STYLE, footer_links=[], max_file_size=MOST_BYTES,
         show_error=True, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, run_history=False,
-        allowed_paths=[str(page.outdir)], favicon_path=None, strict_cors=True)
+        strict_cors=True, app_kwargs={"middleware": hosts(opt.listen)})
     ready(url)
     if block:
         blocks.block_thread()

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from omegaconf import OmegaConf
 from PIL import Image
 
 from ldm.data.pictures import save_numbered, titled_columns
@@ -16,6 +17,8 @@ from ldm.embedding_files import read_words
 from ldm.errors import UserError
 from ldm.placeholders import STAR
 from ldm.ranking import spread
+from load import load_config
+from training.config import INIT_WORDS
 from webui.page import Page, as_it_comes, bar, told
 from webui.shelf import Word
 from webui.studio import Cancelled, Order
@@ -38,7 +41,8 @@ def build(page: Page) -> dict[str, Any]:
             other = gr.Checkbox(False, label="Beside the same word, the prompt read by the translator (v2)")
             run = gr.Dropdown([], label="Or the steps of one run", elem_id="compare-run")
             with gr.Row():
-                steps = gr.Slider(1, 100, 20, step=1, label="Sampling steps", min_width=140)
+                steps = gr.Slider(1, 100, 20, step=1, label="Sampling steps", min_width=140,
+                                  elem_id="compare-steps")
                 seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120)
             with gr.Row():
                 go = gr.Button("Compare", variant="primary", elem_id="compare", min_width=120)
@@ -103,9 +107,13 @@ def columns_of(page: Page, ids: Sequence[str], start: bool, other: bool, run: st
 
 
 def start_of(word: Word) -> str:
-    """What a word's learning started from, as its file says."""
+    """What a word's learning started from, as its file or the config of its run says."""
     known = next(iter(read_words(word.file).provenance.values()), None)
-    return (known.init_word if known else None) or "thing"
+    if known and known.init_word:
+        return known.init_word
+    configs = sorted(map(str, word.run.glob("configs/*-project.yaml"))) if word.run else []
+    words = OmegaConf.select(load_config(*configs), INIT_WORDS) if configs else None
+    return str(words[0]) if words else "thing"
 
 
 def drawing(page: Page, prompts: list[str], columns: list[Column], steps: int, seed: int, session: str
@@ -145,7 +153,7 @@ def drawing(page: Page, prompts: list[str], columns: list[Column], steps: int, s
         [prompt, *(cells[r, c] for c in range(len(columns)))] for r, prompt in enumerate(prompts)], side=128)
     path = save_numbered(image, page.outdir / "comparisons", 4, "comparison")
     yield (table(prompts, columns, cells), bar(1, 1, f"{total} pictures of the same noise, seed {seed}"),
-           gr.File(value=str(path), visible=True))
+           gr.File(value=page.lend(path), visible=True))
 
 
 def table(prompts: Sequence[str], columns: Sequence[Column], cells: dict[tuple[int, int], Image.Image]) -> str:

@@ -15,9 +15,10 @@ from ldm.data.pictures import save_numbered
 from ldm.errors import UserError
 from ldm.files import file_identity
 from ldm.generate import SAMPLERS
-from ldm.parameters import picture_parameters
+from ldm.parameters import Parameters, picture_parameters
 from ldm.placeholders import STAR, split_prompt
 from ldm.progress import duration
+from ldm.redraw import flags_of
 from txt2img import slug
 from webui.page import Page, as_it_comes, bar, local_file, notes, read_upload, told
 from webui.studio import MOST_PICTURES, MOST_STEPS, Cancelled, Drawn, Order
@@ -52,10 +53,10 @@ def build(page: Page) -> dict[str, Any]:
             words = gr.HTML([], html_template=BUTTONS, js_on_load=INSERT, elem_id="words", elem_classes="words")
             negative = gr.Textbox(label="What it shall not show", lines=1, max_lines=3, max_length=2000)
             with gr.Row():
-                count = gr.Slider(1, MOST_PICTURES, 4, step=1, label="Pictures", min_width=140)
-                steps = gr.Slider(1, MOST_STEPS, 30, step=1, label="Steps", min_width=140)
+                count = gr.Slider(1, MOST_PICTURES, 4, step=1, label="Pictures", min_width=140, elem_id="count")
+                steps = gr.Slider(1, MOST_STEPS, 30, step=1, label="Steps", min_width=140, elem_id="sampling-steps")
             with gr.Row():
-                seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120)
+                seed = gr.Number(42, label="Seed", precision=0, minimum=0, min_width=120, elem_id="seed")
                 another = gr.Button("Another seed", min_width=120, elem_classes="beside")
             with gr.Accordion("More settings", open=False):
                 language = gr.Radio(LANGUAGES, value="auto", label="The prompt's language", info="Korean, Japanese, "
@@ -73,8 +74,8 @@ def build(page: Page) -> dict[str, Any]:
             with gr.Row():
                 go = gr.Button("Draw", variant="primary", elem_id="draw", min_width=140)
                 cancel = gr.Button("Stop drawing", elem_id="cancel", min_width=140)
-            with gr.Accordion("Draw a picture from here again", open=False):
-                again = local_file(label="A PNG that was made here or by txt2img.py", file_types=[".png"], height=110,
+            with gr.Accordion("Draw a picture from here again", open=False, elem_id="again-field"):
+                again = local_file(label="A PNG that was made here", file_types=[".png"], height=150,
                                   elem_id="again")
         with gr.Column(scale=6, min_width=300):
             going = gr.HTML("", elem_id="going")
@@ -147,7 +148,7 @@ def drawing(page: Page, order: Order, session: str) -> Iterator[tuple[Any, ...]]
         for come in as_it_comes(work):
             new = [thing for thing in come if isinstance(thing, Drawn)]
             for drawn in new:
-                pictures.append((str(keep(page, order, drawn)), f"seed {drawn.seed}"))
+                pictures.append((page.lend(keep(page, order, drawn)), f"seed {drawn.seed}"))
             done, total = next((t for t in reversed(come) if not isinstance(t, Drawn)), (0, 0))
             going = bar(done, total, progress_line(done, total, time.monotonic() - began)) if total else gr.skip()
             yield (list(pictures) if new else gr.skip()), going, notes(lines)
@@ -199,26 +200,16 @@ def order_of(page: Page, path: Path, name: str) -> tuple[Order, list[str]]:
         lines.append(f"It was drawn by another model, {settings.get('Model', '')}.")
     if settings.get("Precision", "full") != "full":
         lines.append(f"It was drawn in {settings['Precision']}; here it is in full precision.")
-    defaults = Order("")
-
-    def number(key: str, default: Any, kind: type = float) -> Any:
-        try:
-            return kind(settings[key])
-        except (KeyError, ValueError):
-            return default
-
-    width, _, height = settings.get("Size", "").partition("x")
-    strengths = settings.get("Strength", "1").split()
+    flags = flags_of(Parameters(prompt, negative, settings), name, set())
+    strengths = flags.get("strength", [])
     if len(set(strengths)) > 1:
         lines.append("Its words had a strength each; here all have one.")
-    settings |= {"Strength": strengths[0] if strengths else "1"}
     language = {"v2": "any", "base": "en"}.get(settings.get("Variant", ""), "auto")
-    sampler = settings.get("Sampler", "").strip()
+    plain = Order("")
     return Order(
-        renamed(prompt), renamed(negative), language, sampler if sampler in SAMPLERS else defaults.sampler,
-        number("Steps", defaults.steps, int), number("CFG scale", None), number("Seed", defaults.seed, int),
-        int(width) if width.isdecimal() else None, int(height) if height.isdecimal() else None, 1,
-        number("Strength", 1.0), number("Eta", 0.0)), lines
+        renamed(prompt), renamed(negative), language, flags.get("sampler", plain.sampler),
+        flags.get("ddim_steps", plain.steps), flags.get("scale"), flags.get("seed", plain.seed), flags.get("W"),
+        flags.get("H"), 1, strengths[0] if strengths else 1.0, flags.get("ddim_eta", 0.0)), lines
 
 
 def called_there(settings: dict[str, str], own: list[str | None]) -> list[str | None]:

@@ -103,7 +103,8 @@ class Jobs:
     @staticmethod
     def new_id() -> str:
         """A name for a training that no other has; they sort by time."""
-        return time.strftime("%Y%m%dT%H%M%S") + "-" + secrets.token_hex(4)
+        now = time.time_ns()
+        return time.strftime("%Y%m%dT%H%M%S", time.localtime(now // 10**9)) + f"{now % 10**9:09}-{secrets.token_hex(4)}"
 
     def add(self, job: Job) -> Job:
         """Put a training at the end of the queue. Raises UserError where too many wait."""

@@ -48,11 +48,11 @@ def build(page: Page) -> dict[str, Any]:
             suggested = gr.HTML("", elem_id="suggested")
             name = gr.Textbox(label="What shall its word be?", placeholder="<my-thing>", max_lines=1, max_length=100,
                               elem_id="name", info="a name that is no word of the language; empty: one is made up")
-            with gr.Accordion("More settings", open=False):
+            with gr.Accordion("More settings", open=False, elem_id="more-learning"):
                 steps = gr.Slider(10, max(1000, 2 * steps_of), steps_of, step=10, label="Steps at most",
                                   elem_id="steps", info="learning ends earlier when nothing more is learned")
                 every = gr.Slider(10, max(500, pictures_of), min(50, pictures_of), step=10, label="A picture every",
-                                  info="steps; each takes some seconds")
+                                  elem_id="every", info="steps; each takes some seconds")
                 adapter = gr.Checkbox(False, label="With an adapter (v1)", info="more faithful alone, less so beside "
                                       "other things")
                 alpha = gr.Checkbox(False, label="The thing is cut out", info="learn what the pictures' transparency "
@@ -61,14 +61,14 @@ def build(page: Page) -> dict[str, Any]:
             learn = gr.Button("Learn this word", variant="primary", elem_id="learn")
         with gr.Column(scale=6, min_width=300):
             gr.Markdown("### 3. Watch it learn")
-            runs = gr.Radio([], label="Runs", elem_id="runs", elem_classes="runs")
+            runs = gr.Radio([], label="Runs", elem_id="runs", elem_classes="runs", visible=False)
             shown = gr.HTML("<p>Runs that you start appear here, one after another. You may close this page meanwhile."
                             "</p>", elem_id="run")
             with gr.Row():
                 stop = gr.Button("Stop", min_width=80, elem_id="stop")
                 go_on = gr.Button("Go on", min_width=80, elem_id="go-on")
                 forget = gr.Button("Forget", min_width=80)
-                use = gr.Button("Draw with it", variant="primary", min_width=80, elem_id="use")
+                use = gr.Button("Draw it", variant="primary", min_width=80, elem_id="use")
     timer = gr.Timer(EVERY)
 
     @told
@@ -126,8 +126,7 @@ def build(page: Page) -> dict[str, Any]:
               alpha: bool, seed: int) -> tuple[Any, ...]:
         """Put a training into the queue."""
         job = new_job(page, here, kind or AUTO, name or "", int(steps), int(every), adapter, alpha, int(seed or 0))
-        choices = run_choices(page)
-        return [], "", [], "", "", gr.Radio(choices=choices, value=job.id), *look(page, job.id)[1:]
+        return [], "", [], "", "", *look(page, job.id)
 
     learn.click(start, [uploads, folder, kind, name, steps, every, adapter, alpha, seed],
                 [uploads, folder, crops, advised, name, runs, shown, stop, go_on, forget, use], api_name="learn")
@@ -252,10 +251,10 @@ def look(page: Page, id: str | None) -> tuple[Any, ...]:
         id = next((job.id for job in jobs.values() if job.state == LEARNING), next(reversed(jobs), None))
     if id is None:
         off = gr.Button(interactive=False)
-        return gr.Radio(choices=[], value=None), gr.skip(), off, off, off, off
+        return gr.Radio(choices=[], value=None, visible=False), gr.skip(), off, off, off, off
     job = jobs[id]
     progress = read_progress(Path(ROOT, job.run)) if job.run and Path(ROOT, job.run).is_dir() else None
     word = job.run is not None and Path(ROOT, job.run, "checkpoints/embeddings.pt").is_file()
-    return (gr.Radio(choices=run_choices(page), value=id), show(job, progress),
+    return (gr.Radio(choices=run_choices(page), value=id, visible=True), show(job, progress),
             gr.Button(interactive=not job.over), gr.Button(interactive=job.over and job.state != LEARNED),
             gr.Button(interactive=job.over), gr.Button(interactive=word))

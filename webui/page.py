@@ -6,6 +6,8 @@ import argparse
 import functools
 import inspect
 import queue
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from html import escape
@@ -49,6 +51,18 @@ class Page:
     def choices(self) -> list[tuple[str, str]]:
         """(what the browser shows, id) of all words."""
         return [(word.name + " (v1)" * word.adapter, word.id) for word in self.words()]
+
+
+    def lend(self, path: Path) -> str:
+        """A copy of a file for the browser, among what it may ask for."""
+        folder = Path(tempfile.mkdtemp(dir=made(self.own / "cache")))
+        return str(shutil.copy(path, folder / path.name))
+
+
+def made(folder: Path) -> Path:
+    """A folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def told(function: F) -> F:

@@ -56,6 +56,8 @@ def read_progress(run: Path) -> Progress:
 
 def read_losses(run: Path) -> list[tuple[int, float, float]]:
     """(step, loss, time) as TensorBoard has them. A step counts from 1, since it is over when it is logged."""
+    if not any((run / "tensorboard").glob("events.*")):
+        return []
     accumulator = _accumulator(run / "tensorboard")
     accumulator.Reload()
     if "train/loss" not in accumulator.Tags()["scalars"]:

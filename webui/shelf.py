@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import shutil
 import tempfile
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from ldm.embedding_files import PUBLISHED, Words, read_words, write_words
 from ldm.errors import UserError
 from ldm.files import write_bytes
-from ldm.placeholders import STAR, call_words, check_placeholder, name_of_file, same_name
+from ldm.placeholders import STAR, check_placeholder, name_of_file, same_name
 from ldm.ranking import saved_steps
 from ldm.util import ROOT, quoted
 
@@ -77,14 +78,15 @@ class Shelf:
         for file in self.files.glob("*"):
             found += self._read(file, None) if not file.name.startswith(".") else []
         found = sorted(found, key=lambda item: (_begun(item[0], item[1]), str(item[0])))[-MOST_WORDS:]
-        names = iter(call_words([(file, None if own == STAR else own)
-                                 for file, _, words in found for own in words.own_names]))
+        taken: set[str] = set()
         listed = []
         for file, run, words in found:
-            path = file if run is None else run
-            listed.append(Word(
-                path.relative_to(self.logdir).as_posix(), file, run, tuple(next(names) for _ in words.vectors),
-                tuple(words.own_names), min(words.widths), bool(words.adapter), _written(file)))
+            names = []
+            for own in words.own_names:
+                names.append(_free(name_of_file(file) if own in (None, STAR) else str(own), taken))
+                taken.add(same_name(names[-1]))
+            listed.append(Word((run or file).relative_to(self.logdir).as_posix(), file, run, tuple(names),
+                               tuple(words.own_names), min(words.widths), bool(words.adapter), _written(file)))
         return listed[::-1]
 
     @staticmethod
@@ -112,11 +114,7 @@ class Shelf:
 
     def free_name(self, wanted: str) -> str:
         """A name that no word has: the one wanted, or the same with a number."""
-        taken = {same_name(name) for word in self.listing() for name in word.names}
-        name, n = wanted, 2
-        while same_name(name) in taken:
-            name, n = (f"{wanted[:-1]}-{n}>" if wanted.endswith(">") else f"{wanted}-{n}"), n + 1
-        return name
+        return _free(wanted, {same_name(name) for word in self.listing() for name in word.names})
 
     def check_name(self, name: str) -> str:
         """A name for a new word, stripped. Raises UserError where it can be none, or is taken."""
@@ -132,7 +130,7 @@ class Shelf:
 
     def new_file(self, name: str, suffix: str = ".pt") -> Path:
         """A path among the files of words that is free, called after a word."""
-        stem = name_of_file(f"{name.strip('<>')}.pt").strip("<>")
+        stem = file_name(name)
         for n in range(1, 10**6):
             path = self.files / (f"{stem}-{n}{suffix}" if n > 1 else f"{stem}{suffix}")
             if not path.exists():
@@ -167,7 +165,7 @@ class Shelf:
         files = []
         for word in words:
             content = self.named(word)
-            path = folder / f"{name_of_file(word.names[0].strip('<>') + '.pt').strip('<>')}{suffix}"
+            path = folder / f"{file_name(word.names[0])}{suffix}"
             write_words(path, content.with_tokens_of(encoder) if encoder else content, format)  # type: ignore[arg-type]
             files.append(path)
         return files
@@ -219,6 +217,13 @@ class Shelf:
             shutil.rmtree(word.run)
 
 
+def _free(wanted: str, taken: set[str]) -> str:
+    name, n = wanted, 2
+    while same_name(name) in taken:
+        name, n = (f"{wanted[:-1]}-{n}>" if wanted.endswith(">") else f"{wanted}-{n}"), n + 1
+    return name
+
+
 def _check_ours(word: Word) -> None:
     path = (word.run or word.file).resolve()
     if path.is_relative_to(ROOT) and path.name.startswith("example"):
@@ -242,6 +247,12 @@ def _begun(file: Path, run: Path | None) -> str:
 @functools.lru_cache(MOST_WORDS)
 def _read_once(file: Path, *state: int) -> Words:
     return read_words(file)
+
+
+def file_name(word: str) -> str:
+    """What a file of a word is called, without a suffix; "word" for names that say nothing."""
+    name = "-".join(re.sub(r"[^\w.+-]+", " ", word).split()).strip(".-")[:60]
+    return "word" if not name or name_of_file(f"/x/checkpoints/{name}.pt") == "<x>" else name
 
 
 def names_of(words: Iterable[Word]) -> list[str]:

@@ -132,6 +132,7 @@ class Studio:
         for flag, value in (("--config", self.opt.config), ("--variant", variant), ("--gpus", self.opt.gpus),
                             ("--H", order.height), ("--W", order.width)):
             arguments += [] if value is None else [flag, str(value)]
+        arguments += ["--tf32"] if self.opt.tf32 else []
         arguments += [] if order.scale is None else [f"--scale={order.scale}"]
         arguments += [f"--{order.sampler}"] if order.sampler != "ddim" else [f"--ddim_eta={order.eta}"]
         if words:
@@ -156,7 +157,10 @@ class Studio:
         opt = self.flags(order, words, self.variant_for(order, words))
         with self.turn(lambda: step(0, order.pictures * order.steps)):
             with listening() as lines:
-                model, setting = self._set_up(opt, words)
+                model = self._with_words(opt, words)
+            said += [line for line in lines if line.startswith("warning: ")]  # which words there are, the page knows
+            with listening() as lines:
+                setting = txt2img.set_up(opt, model, opt.prompt)
             said += lines
             for i in range(order.pictures):
                 def one_more(n: int, done: int = i * order.steps) -> None:
@@ -166,7 +170,7 @@ class Studio:
                                                       callback=one_more)
                 yield Drawn(to_image(image), order.seed + i, info)
 
-    def _set_up(self, opt: argparse.Namespace, words: Sequence[Word]) -> tuple[LatentDiffusion, txt2img.Setting]:
+    def _with_words(self, opt: argparse.Namespace, words: Sequence[Word]) -> LatentDiffusion:
         model = self.model(opt.variant)
         if words:
             load_words(model, opt.embedding_path, names_of(words))
@@ -174,7 +178,7 @@ class Studio:
         if (opt.H or size) * (opt.W or size) > MOST_AREA * size * size:
             raise UserError(f"{opt.W or size} x {opt.H or size}: too large for this page; take at most {MOST_AREA} "
                             f"times the area of {size} x {size}")
-        return model, txt2img.set_up(opt, model, opt.prompt)
+        return model
 
     @contextmanager
     def turn(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:

@@ -20,7 +20,7 @@ from ldm.provenance import weights_identity
 from ldm.runs import relocated
 from load import load_config
 from webui.jobs import Job
-from webui.page import Page, local_file, notes, place, read_upload, told
+from webui.page import Page, local_file, made, notes, place, read_upload, told
 from webui.progress import film, read_progress
 from webui.shelf import Word
 from webui.uploads import data_url
@@ -38,7 +38,7 @@ def build(page: Page) -> dict[str, Any]:
             shown = gr.HTML("<p>Choose a word to see what it is.</p>", elem_id="about")
         with gr.Column(scale=5, min_width=300):
             with gr.Accordion("Bring a word from a file", open=True):
-                file = local_file(label="embeddings.pt, learned_embeds.bin, .safetensors, ...", height=110,
+                file = local_file(label="Embedding file", height=150,
                                  file_types=[".pt", ".bin", ".safetensors", ".ckpt"], elem_id="import")
                 imported = gr.HTML("", elem_id="imported")
             with gr.Accordion("Take it with you", open=True):
@@ -140,12 +140,6 @@ def build(page: Page) -> dict[str, Any]:
 
     deleted = yes.click(remove, words, [question, answers, words, shown], api_name="delete")
     return {"words": words, "several": several, "changed": [brought, renamed, merged, deleted]}
-
-
-def made(folder: Path) -> Path:
-    """A folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def in_use(page: Page, word: Word) -> None:

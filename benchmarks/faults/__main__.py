@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
         example="python -m benchmarks.faults pictures --count 20")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
     parser.add_argument("--count", type=count, help="trials of each kind; default: each kind's own number")
-    parser.add_argument("--seed", type=natural, default=0, help="of what is drawn at random")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of what is drawn at random")
     opt = parser.parse_args(arguments)
     if unknown := set(opt.kinds) - set(KINDS):
         parser.error(f"{', '.join(sorted(unknown))}: the kinds are {', '.join(KINDS)}")

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 FILE = "names.tsv"
 NEAR = 8  # letters between a word and what it is counted in
 SHORTEST, LONGEST = 4, 16  # letters of a name that may be misspelt
-# Token types: outside of names; the first token of one and the others, of a thing, of a thing misspelt, of a colour, of
-# a colour misspelt, of a size.
+# Token types: outside of names; the first token of one and the others, of a thing, of a thing misspelt, of a colour or
+# a size, of one misspelt.
 OUTSIDE = 0
-THING, THING_ALIKE, COLOUR, COLOUR_ALIKE, SIZE = (1, 2), (3, 4), (5, 6), (7, 8), (9, 10)
-TYPES = 11
+THING, THING_ALIKE, ADJECTIVE, ADJECTIVE_ALIKE = (1, 2), (3, 4), (5, 6), (7, 8)
+TYPES = 9
 STRANGE = "-"  # in place of an English name: a thing that the world does not have
 ADJECTIVES = {*COLOURS, *filter(None, SIZES)}
 
@@ -56,10 +56,8 @@ class Match(NamedTuple):
     @property
     def types(self) -> tuple[int, int]:
         """The token types of its first token and of the others."""
-        if self.english[0] in SIZES:
-            return SIZE
-        if self.english[0] in COLOURS:
-            return COLOUR if self.exact else COLOUR_ALIKE
+        if self.english[0] in ADJECTIVES:
+            return ADJECTIVE if self.exact else ADJECTIVE_ALIKE
         return THING if self.exact else THING_ALIKE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -39,23 +40,25 @@ def main(arguments: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--pairs", nargs="+", type=Path, default=[PAIRS], metavar="CSV",
         help="parallel sentences, columns ko and en, of any size; .tsv works too")
-    add("--multilingual", default="models/multilingual/emoji", metavar="NAME", help="hub name or folder")
-    add("--run", type=Path, required=True, metavar="FOLDER", help="checkpoints and TensorBoard; is resumed if there")
-    add("--out", type=Path, required=True, metavar="FILE", help="the finished aligner")
+    add("--multilingual", default="models/multilingual/emoji", metavar="NAME",
+        help="hub name or folder of the transformer")
+    add("--run", type=Path, required=True, metavar="FOLDER", help="folder of the run; an existing one is resumed")
+    add("--out", type=Path, required=True, metavar="FILE", help="where the finished aligner goes")
     add("--start", type=Path, metavar="FILE", help="an aligner to go on from, with a new run")
     add("--train_encoder", type=Path, metavar="FOLDER", help="train the encoder too, and write it here")
-    add("--steps", type=count, default=4000)
-    add("--batch_size", type=count, default=64)
-    add("--learning_rate", type=rate, default=4e-3)
+    add("--steps", type=count, default=4000, help="training steps")
+    add("--batch_size", type=count, default=64, metavar="N", help="pairs a step")
+    add("--learning_rate", type=rate, default=4e-3, help="peak rate")
     add("--feature_weight", type=weight, default=1.0, help="of the loss on the text encoder's output")
     add("--english_share", type=share, default=0.25, help="share of English sentences among the sources")
-    add("--width", type=count, default=192, help="of a new aligner, a multiple of 32")
-    add("--layers", type=count, default=3)
-    add("--dropout", type=share, default=0.1, help="in the aligner; 0 where pairs never come twice")
-    add("--validate_every", type=count, default=1000, metavar="STEPS")
+    new = parser.add_argument_group("a new aligner").add_argument
+    new("--width", type=count, default=192, help="of a new aligner, a multiple of 32")
+    new("--layers", type=count, default=3, help="layers of a new aligner")
+    new("--dropout", type=share, default=0.1, help="in the aligner; 0 where pairs never come twice")
+    add("--validate_every", type=count, default=1000, metavar="STEPS", help="steps between two looks at --validation")
     add("--validation", type=natural, default=500, help="pairs kept out of training")
     add("--placeholders", nargs="+", default=["*", "&"], metavar="STRING", help="of learned words in the pairs")
-    add("--seed", type=training_seed, default=0)
+    add("--seed", type=training_seed, default=0, help="seed of everything random")
     add_model_flags(parser, without=["--embedding_path", "--variant"], several_gpus=True)
     parser.set_defaults(variant=None)  # load_model asks for it; the aligner goes before the base's text encoder
     train(parser.parse_args(arguments))

@@ -136,8 +136,7 @@ def open_image(path: str | Path, background: str | None = "white") -> Image.Imag
     except UserError:
         raise
     except Exception as error:  # whatever a decoder makes of a stranger's file
-        raise UserError(f"{path}: not a readable picture ({_reason(path, error)}); remove it or put a good one in its "
-                        "place") from error
+        raise _unreadable(path, error) from error
     if several:
         say_once(f"{path}: holds several pictures; the first is taken")
     return image
@@ -154,8 +153,7 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     except UserError:
         raise
     except Exception as error:  # whatever a decoder makes of a stranger's file
-        raise UserError(f"{path}: not a readable picture ({_reason(Path(path), error)}); remove it or put a good one "
-                        "in its place") from error
+        raise _unreadable(Path(path), error) from error
 
 
 def open_images(folder: str | Path) -> list[Image.Image]:
@@ -242,6 +240,11 @@ def _holds_several(file: Image.Image) -> bool:
         return bool(getattr(file, "is_animated", False))
     except Exception:  # only the first picture need be good
         return True
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a readable picture ({_reason(path, error)}); remove it or put a good one in its "
+                     "place")
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -15,6 +15,7 @@ STRANGE_COLOURS = words(V["strange_colours"])
 COLOURS["odd"] = (", ".join(f"{OPEN}{word}{CLOSE}" for word in STRANGE_COLOURS),) * 2
 SIZES = V["sizes"]
 FRAMES = V["frames"]
+GROUND = "fondo"
 NUMBERS = V["numbers"]
 ASKS = words(V["asks"])
 AFTER = words(V["after"])

@@ -7,7 +7,7 @@ from PIL import Image
 
 from evaluation import emoji_suite, evaluate, gallery
 from ldm.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, assert_one_line_error, run_main
 
 
 @pytest.mark.slow
@@ -47,3 +47,11 @@ def test_unknown_concepts_are_one_clear_line(tmp_path):
         emoji_suite.main(["--concepts", "zeppelin"])
     with pytest.raises(UserError, match="no folder here"):
         emoji_suite.main(["--data_root", str(tmp_path), "--parts", "heldout"])
+
+
+def test_typed_prompts_are_drawn_and_their_readings_printed(tmp_path):
+    result = run_main(gallery.main, "--typed", "*랑 우주비행사", "--ddim_steps", "2",
+                      "--picture", tmp_path / "typed.png")
+    assert result.status == 0 and "| *랑 우주비행사 | a *; not understood: 우주비행사 |" in result.out, result.err
+    assert Image.open(tmp_path / "typed.png").size == (128, 128)
+    assert_one_line_error(run_main(gallery.main, "--typed", "x", "--word", "none.pt"), "none.pt")

@@ -136,6 +136,7 @@ class DDPM(nn.Module):
         self.model = DiffusionWrapper(unet_config, conditioning_key)
         self.model_ema = LitEma(self.model) if use_ema else None
         self.register_schedule(make_beta_schedule(beta_schedule, timesteps, linear_start, linear_end, cosine_s))
+        self.last_losses: tuple[torch.Tensor, torch.Tensor] | None = None  # of p_losses: timesteps [B], losses [B]
         self.register_buffer("logvar", torch.full((timesteps,), float(logvar_init), device="cpu"), persistent=False)
         limits = (0.0, min_snr_gamma) if min_snr_gamma else snr_weight
         weights = snr_weights(self.alphas_cumprod, *limits) if limits else torch.ones_like(self.alphas_cumprod)
@@ -201,6 +202,7 @@ class DDPM(nn.Module):
         difference = prediction - noise
         error = weighted_mean(difference.abs() if self.loss_type == "l1" else difference.square(), mask)
         weighted = self.simple_weights[t] * error / self.logvar[t].exp() + self.logvar[t]
+        self.last_losses = t, weighted.detach()
         vlb = (self.lvlb_weights[t] * error).mean()
         loss = self.l_simple_weight * weighted.mean() + self.original_elbo_weight * vlb
         stage = "train" if self.training else "val"
@@ -237,7 +239,9 @@ class LatentDiffusion(DDPM):
         cond_stage_key: str = "caption",         # batch entry that holds prompts
         scale_factor: Positive = 1.0,            # latents times this have a deviation of about one
         embedding_reg_weight: Weight = 0.0,      # weight of the vectors' distance to their start
-        guidance_scale: Guidance = 5.0,          # to draw with, unless told otherwise
+        guidance_scale: Guidance = 5.0,          # to draw with, unless told otherwise; so are the next two
+        sampler: Literal["ddim", "plms", "dpm_solver"] = "ddim",
+        sampling_steps: Timesteps = 50,
         timestep_range: tuple[Natural, Count] | None = None,  # (first, end) of the timesteps trained on; None: all
         max_vector_norm: Weight = 300.0,         # times the longest token embedding: a longer vector of a learned word
                                                  # ends training, which has lost it; 0: any length
@@ -247,6 +251,7 @@ class LatentDiffusion(DDPM):
         super().__init__(**kwargs)
         self.cond_stage_key, self.scale_factor = cond_stage_key, scale_factor
         self.embedding_reg_weight, self.guidance_scale = embedding_reg_weight, guidance_scale
+        self.sampler, self.sampling_steps = sampler, sampling_steps
         self.max_vector_norm, self.preserve_embedding_norm = max_vector_norm, preserve_embedding_norm
         first, end = timestep_range or (0, self.num_timesteps)
         self.timestep_range = first, end
