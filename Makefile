@@ -62,9 +62,12 @@ faults: .venv/installed
 
 # The wide world's model from nothing (pretrain/README.md). A sitting that MINUTES ends goes on with the same command.
 #   make pretrain MINUTES=100
-#   make pretrain AUTOENCODER="--batch_size 128" LDM="--batch_size 512" CLIP="--batch_size 768" TRAIN="--compile --workers 14"
+#   make pretrain TRAIN="--compile --workers 14" AUTOENCODER="--pictures 2000000 --batch_size 128" \
+#       LDM="--pictures 6000000 --batch_size 512" CLIP="--pictures 4000000 --batch_size 768"
 RUNS ?= pretrain/runs/wide
-TRAIN ?= --compile
+AUTOENCODER ?= --pictures 200000
+LDM ?= --pictures 1400000 --draws 2
+CLIP ?= --pictures 700000
 STAGE = $(BIN)/python -m pretrain.$@ --run $(RUNS)/$@ --world wide --archive $(RUNS)/world.zip \
     $(TRAIN) $(if $(MINUTES),--minutes $(MINUTES))
 pretrain: autoencoder ldm clip
