@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from ldm.errors import UserError
-from pretrain import icons, sets, things, wide, world
+from ldm.modules.encoders.known_words import FILE
+from ldm.modules.encoders.modules import BERTTokenizer
+from pretrain import icons, sets, things, tokenizer, wide, world
 from pretrain.families import FAMILIES, member
 from tests.conftest import assert_one_line_error, run_main
 
@@ -114,3 +116,21 @@ def test_a_drawing_in_one_colour_is_painted(tmp_path):
     view = small.view(random.Random(0), small.icons[0])
     assert view.tint and view.tint != view.colour
     assert small.image(small.icons[0], "red").getpixel((10, 10)) == (*world.COLOURS["red"][0], 255)
+
+
+@needs_font
+def test_the_vocabulary_has_every_word_of_a_caption(tmp_path):
+    assert run_main(tokenizer.main, "--world", "wide", "--out", tmp_path).status == 0
+    vocabulary = set((tmp_path / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    read = BERTTokenizer(str(tmp_path), 77).tokenizer
+    drawn, rng = wide.WideWorld(tmp_path / "none.zip", families=0.1), random.Random(0)
+    for _ in range(500):
+        text = drawn.caption(drawn.view(rng), rng)
+        pieces = read.tokenize(text)
+        assert "[UNK]" not in pieces and not any(p.startswith("##") for p in pieces), text
+        assert set(pieces) <= vocabulary
+    known = [line.split("\t")[0] for line in (tmp_path / FILE).read_text(encoding="utf-8").splitlines()[1:]]
+    for word in ("flamingo", "bagel", "robot", "mug", "crutch", "skateboard", "puzzle"):
+        assert word in vocabulary and word not in known, "readable, but not among what captions have taught"
+    assert {"cupcake", "kitten", "sword", "pictogram", "striped", "sticker"} <= set(known)
+    assert not {"mug", "robot", "flamingo"} & set((tmp_path / "nouns.txt").read_text(encoding="utf-8").splitlines())
