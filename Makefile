@@ -66,7 +66,7 @@ faults: .venv/installed
 #       LDM="--pictures 6000000 --batch_size 512" CLIP="--pictures 4000000 --batch_size 768"
 RUNS ?= pretrain/runs/wide
 AUTOENCODER ?= --pictures 200000
-LDM ?= --pictures 1400000 --draws 2
+LDM ?= --pictures 2400000 --batch_size 128
 CLIP ?= --pictures 700000
 STAGE = $(BIN)/python -m pretrain.$@ --run $(RUNS)/$@ --world wide --archive $(RUNS)/world.zip \
     $(TRAIN) $(if $(MINUTES),--minutes $(MINUTES))

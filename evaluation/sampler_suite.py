@@ -10,6 +10,7 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from evaluation.suite import COMPANIONS, Suite, suite_flags
 from ldm.cli import CommandParser, count, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import open_images
+from ldm.files import write_bytes
 from ldm.progress import bar
 
 SAMPLERS = {"ddim_200": ("ddim", 200), "ddim_50": ("ddim", 50), "ddim_20": ("ddim", 20),
@@ -87,6 +89,13 @@ def main(arguments: list[str] | None = None) -> None:
             if name != opt.samplers[0]:
                 found.setdefault(f"{part}/{name}_minus_{opt.samplers[0]}/{measure}", []).append(value - first[measure])
 
+    def keep() -> dict[str, dict[str, Any]]:
+        """What is found so far, in --json too: the long way there may be cut short."""
+        report = {name: interval(values) for name, values in sorted(found.items())}
+        if opt.json:
+            write_bytes(opt.json, json.dumps(report, indent=1).encode())
+        return report
+
     first: list[dict[str, float]] = []
     for name in opt.samplers:
         suite.sampler = SAMPLERS[name]
@@ -94,6 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         first = first or rows
         for values, before in zip(rows, first, strict=True):
             note("seen", name, values, before)
+    keep()
     for folder in bar(folders, desc="held-out concepts"):
         training, before = open_images(folder), {}
         suite.model.embedding_manager.load(suite.learn(folder))
@@ -102,7 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
             values = measure_learned(suite, suite.by_slug[folder.name], training)
             before = before or values
             note("learned", name, values, before)
-    print_report({name: interval(values) for name, values in sorted(found.items())}, opt.json)
+        keep()
+    print_report(keep(), None)
 
 
 if __name__ == "__main__":

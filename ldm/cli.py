@@ -57,7 +57,8 @@ class CommandParser(argparse.ArgumentParser):
         """Which flags are on a command line, by their names in what `parse_args` gives."""
         nobody = object()
         blank = argparse.Namespace(**{action.dest: nobody for action in self._actions})
-        return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not nobody}
+        read = vars(self.parse_args(arguments, blank))
+        return {action.dest for action in self._actions if read[action.dest] is not nobody}
 
     def format_help(self) -> str:
         """As argparse has it, with what every command has at the end, and an example."""

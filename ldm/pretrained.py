@@ -8,6 +8,8 @@ from typing import Any
 from ldm.errors import UserError
 from ldm.util import resolve_folder
 
+SECONDS = 10  # for the model hub to answer
+
 
 def from_pretrained(cls: Any, name_or_folder: str, what: str, **options: Any) -> Any:
     """An object of a class of `transformers` from a folder, or by its name on the model hub: from what was downloaded
@@ -24,6 +26,9 @@ def from_pretrained(cls: Any, name_or_folder: str, what: str, **options: Any) ->
         try:
             return _with_vocabulary(cls.from_pretrained(place, local_files_only=True, **options))
         except (OSError, ValueError):
+            from huggingface_hub import HfApi
+
+            HfApi().model_info(place, timeout=SECONDS)  # once; transformers asks for each file five times, for minutes
             return _with_vocabulary(cls.from_pretrained(place, **options))
     except Exception as error:  # files of other people make transformers fail in any way there is
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

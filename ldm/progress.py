@@ -67,6 +67,7 @@ class Lines:
         self.more = ""
         self.began = self.said_at = time.monotonic()
         self.said: int | None = None  # how far it was in the last line
+        self.first: tuple[float, int] | None = None  # when the first were done, which take longer, and how many
 
     def __iter__(self) -> Iterator[Any]:
         assert self.iterable is not None
@@ -78,6 +79,7 @@ class Lines:
     def update(self, n: int = 1) -> None:
         """So many more are done."""
         self.n += n
+        self.first = self.first or (time.monotonic(), self.n)
         if not self.hidden and time.monotonic() - self.said_at >= SECONDS:
             self.said_at, self.said = time.monotonic(), self.n
             say(self.describe())
@@ -95,8 +97,9 @@ class Lines:
         gone = time.monotonic() - self.began
         of = f" of {self.total:,}" if self.total else ""
         left = ""
-        if self.total and self.n < self.total:
-            left = f", about {duration((self.total - self.n) * gone / max(self.n - self.initial, 1))} left"
+        if self.total and self.first and self.first[1] < self.n < self.total:
+            seconds = (time.monotonic() - self.first[0]) / (self.n - self.first[1])
+            left = f", about {duration((self.total - self.n) * seconds)} left"
         more = f", {self.more}" if self.more else ""
         return f"{self.desc}: {self.unit} {self.n:,}{of}{more}; {duration(gone)} gone{left}"
 

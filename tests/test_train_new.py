@@ -16,6 +16,7 @@ import train_new
 import train_new_v1
 import train_new_v2
 from ldm.embedding_files import read_embeddings
+from ldm.history import read_history
 from tests.conftest import EMOJI, GOLDEN, ROOT, assert_one_line_error, run_main, run_script
 from tests.runs import DATA, EXACT, QUICK, flags, learned, only_run
 
@@ -228,6 +229,9 @@ def test_going_on_from_every_step_is_exact(tmp_path, base, variant, more):
         result = run("-t", "--resume", part, f"lightning.trainer.max_steps={last}")
         assert f"going on at step {stop} of {part}" in result.err
         assert torch.equal(learned(part), learned(whole)), stop
+        losses = [[(line["step"], line.get("loss"), line.get("quartiles")) for line in read_history(folder)]
+                  for folder in (part, whole)]
+        assert losses[0] == losses[1] and len(losses[0]) == last + 1
         for step in range(stop, last + 1):
             name = f"checkpoints/embeddings_gs-{step}.pt"
             assert torch.equal(read_embeddings(part / name)["*"], read_embeddings(whole / name)["*"]), (stop, step)

@@ -117,9 +117,9 @@ def build_trainer(opt: argparse.Namespace, config: DictConfig, run: Run) -> tupl
     from omegaconf import OmegaConf
 
     from ldm.devices import choose_devices
-    from ldm.history import History
     from ldm.plan import LearningBar, Pace
     from setup import CheckpointFiles, SetupCallback
+    from training.history import History
 
     lightning = config.get("lightning") or OmegaConf.create()
     accelerator, devices = choose_devices(opt.gpus)

@@ -22,6 +22,10 @@ from webui.page import Page
 from webui.shelf import names_of
 from webui.uploads import MOST_BYTES, tidy
 
+# Gradio's lists of choices take the Tab key for a letter, and open again when it leaves them.
+TAB = """<script>document.addEventListener('keydown', event => {
+  if (event.key === 'Tab' && event.target.matches('input[role=combobox]')) event.stopImmediatePropagation();
+}, true);</script>"""
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ("ui-sans-serif", "system-ui", "sans-serif")  # of the reader's own machine
 MONO = ("ui-monospace", "Consolas", "monospace")
@@ -109,7 +113,7 @@ def serve(opt: argparse.Namespace, ready: Callable[[str], None] = lambda url: No
     blocks = build(page)
     _, url, _ = blocks.queue(default_concurrency_limit=4, max_size=64).launch(
         server_name=opt.listen, server_port=opt.port, auth=opt.auth, inbrowser=opt.open, quiet=True, share=False,
-        prevent_thread_lock=True, theme=theme(), css_paths=STYLE, footer_links=[], max_file_size=MOST_BYTES,
+        prevent_thread_lock=True, theme=theme(), css_paths=STYLE, head=TAB, footer_links=[], max_file_size=MOST_BYTES,
         show_error=True, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False, run_history=False,
         strict_cors=True, app_kwargs={"middleware": hosts(opt.listen)})
     ready(url)

@@ -72,8 +72,8 @@ def build(page: Page) -> dict[str, Any]:
                     width, height = (gr.Number(None, label=label, precision=0, minimum=0, info="empty: the model's",
                                                min_width=120) for label in ("Width", "Height"))
             with gr.Row():
-                go = gr.Button("Draw", variant="primary", elem_id="draw", min_width=140)
-                cancel = gr.Button("Stop drawing", elem_id="cancel", min_width=140)
+                go = gr.Button("Draw", variant="primary", elem_id="draw", min_width=120)
+                cancel = gr.Button("Stop", elem_id="cancel", min_width=120)
             with gr.Accordion("Draw a picture from here again", open=False, elem_id="again-field"):
                 again = local_file(label="A PNG that was made here", file_types=[".png"], height=150,
                                   elem_id="again")

@@ -164,6 +164,8 @@ class Names:
         for end in range(start + 2, min(len(text), start + LONGEST) + 1):
             if text[end - 1].isspace() or (latin and end < len(text) and is_latin(text[end])):
                 continue
+            if text[start:end] in self.plain:
+                continue
             spelt = letters(text[start:end])
             if not SHORTEST <= len(spelt) <= LONGEST + 1:
                 continue

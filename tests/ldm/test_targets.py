@@ -1,7 +1,9 @@
 """Which classes a config may name, what a config of a stranger cannot do, and what transformers is kept from."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 import warnings
 
@@ -326,8 +328,21 @@ def test_names_are_looked_for_here_before_the_hub_is_asked(monkeypatch):
                 raise OSError("not here")
             return "it"
 
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda self, name, timeout: asked.append((name, timeout)))
     assert from_pretrained(Hub, "someone/something", "thing") == "it"
-    assert asked == [("someone/something", True, False), ("someone/something", False, False)]
+    assert asked == [("someone/something", True, False), ("someone/something", 10), ("someone/something", False, False)]
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once():
+    """transformers tries for minutes."""
+    code = ("from ldm.pretrained import from_pretrained; from transformers import BertTokenizer\n"
+            "import time; started = time.monotonic()\n"
+            "try: from_pretrained(BertTokenizer, 'none/none', 'tokenizer')\n"
+            "except Exception as error: print(error, '|', time.monotonic() - started)")
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100,
+                           env=os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"})
+    said, _, seconds = ended.stdout.partition("|")
+    assert "tokenizer 'none/none' is neither a folder" in said and float(seconds) < 10, ended
 
 
 def test_nothing_else_reads_pretrained_things():

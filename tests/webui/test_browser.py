@@ -84,6 +84,7 @@ def look(page, name: str) -> None:
     for width, height in ((360, 740), (1280, 860)):
         page.set_viewport_size({"width": width, "height": height})
         page.wait_for_timeout(250)
+        assert page.locator("ul[role=listbox]").count() == 0, f"{name}: a list is still open"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
 
@@ -107,6 +108,7 @@ def test_from_five_pictures_to_a_new_word_in_a_prompt(tmp_path):
             again(Person(page), drawn)
             words(Person(page), tmp_path)
             compare(Person(page))
+            page.close()
         browser.close()
     assert said == []
 
@@ -124,8 +126,8 @@ def watched(browser, url: str, said: list[str]):
     return page
 
 
-def learn(person: Person) -> None:
-    """Show five pictures, move a square, say what it is, and start."""
+def learn(person: Person, steps: int | None = 20) -> None:
+    """Show five pictures, move a square, say what it is, and start; for so many steps, or as many as usual."""
     page = person.page
     person.send("#files", PICTURES)
     page.wait_for_function("document.querySelectorAll('#crops figure').length === 5")
@@ -138,38 +140,40 @@ def learn(person: Person) -> None:
     page.wait_for_timeout(400)
     person.write("#kind input", "fruit")
     page.keyboard.press("Enter")
+    page.wait_for_function("!document.querySelector('[role=listbox]')")
     person.write("#name :is(input, textarea)", "<crisp-apple>")
-    person.press("#more-learning button")
-    person.write("#steps input[type=number]", "20")
-    person.write("#every input[type=number]", "10")
-    look(page, "learn")
+    if steps is not None:
+        person.press("#more-learning button")
+        person.write("#steps input[type=number]", str(steps))
+        person.write("#every input[type=number]", "10")
+        look(page, "learn")
     person.press("#learn")
     person.waits_for("#run", "<crisp-apple>")
-    person.waits_for("#run", "step 10")
+    person.waits_for("#run", "step 10" if steps else "step 1")
 
 
-def draw(person: Person, folder) -> list:
-    """Find the run learned, draw the word with what it is called, and get a picture."""
+def draw(person: Person, folder, count: int = 2, steps: int = 10) -> list:
+    """Find the run learned, draw the word with what it is called, and get pictures."""
     page = person.page
     person.waits_for("#run", "learned")
     look(page, "learned")
     person.press("#use")
-    page.wait_for_function("document.querySelector('#prompt textarea').value === 'a photo of a <crisp-apple>'")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value === 'a photo of a <crisp-apple>'")
     person.go_to("#prompt textarea")
     page.keyboard.press("End")
     page.keyboard.type(" beside a ")
     person.press("#words button.word")
     assert page.input_value("#prompt textarea").endswith("<crisp-apple> beside a <crisp-apple>")
     person.write("#prompt textarea", "a photo of a <crisp-apple> on a blue background")
-    person.write("#count input[type=number]", "2")
-    person.write("#sampling-steps input[type=number]", "10")
+    person.write("#count input[type=number]", str(count))
+    person.write("#sampling-steps input[type=number]", str(steps))
     person.press("#draw")
-    person.waits_for("#going", "2 pictures in")
+    person.waits_for("#going", f"{count} pictures in")
     page.wait_for_selector("#pictures img")
     page.wait_for_timeout(300)
     look(page, "draw")
     drawn = sorted((folder / "out/samples").glob("*.png"))
-    assert len(drawn) == 2
+    assert len(drawn) == count
     return drawn
 
 
@@ -182,7 +186,7 @@ def again(person: Person, drawn: list) -> None:
     assert page.input_value("#prompt textarea") == ""
     person.press("#again-field button")
     person.send("#again", drawn[1])
-    page.wait_for_function("document.querySelector('#prompt textarea').value.endsWith('on a blue background')")
+    page.wait_for_function("document.querySelector('#prompt textarea')?.value.endsWith('on a blue background')")
     assert page.input_value("#seed input") == "43"
 
 
