@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ldm.cli import CommandParser, renaming, run_command
+from ldm.cli import CommandParser, print_json, renaming, run_command
 from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
@@ -40,6 +40,7 @@ def get_parser() -> CommandParser:
         "keep theirs")
     add("--overwrite", action="store_true", help="replace a file that is there")
     add_model_flags(parser, "--ckpt_path", "--config")
+    parser.add_json()
     add("-sd", "--stable_diffusion", action="store_true", help="accepted as the published command has it; the files "
         "say what they are for")
     return parser
@@ -139,6 +140,8 @@ def main(arguments: list[str] | None = None) -> None:
     write_words(opt.output_path, merged)
     counts = {name: f"{len(v)} vector{'s' * (len(v) > 1)}" for name, v in merged.vectors.items()}
     say(f"{opt.output_path}: " + ", ".join(f"{shown(name)} ({n})" for name, n in counts.items()))
+    if opt.json:
+        print_json({"embedding": opt.output_path, "words": list(merged.vectors)})
 
 
 if __name__ == "__main__":

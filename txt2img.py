@@ -71,8 +71,15 @@ def get_parser() -> CommandParser:
                        "for all or one for each; less for a word that drowns the rest of the prompt; default: 1")
     words.add_argument("--init_word", nargs="+", type=word, metavar="WORD", default=[], help="with --strength: what "
                        "words started from whose files do not say it")
-    pictures = parser.add_argument_group("pictures")
-    add = pictures.add_argument
+    _add_pictures(parser.add_argument_group("pictures"))
+    _add_sampling(parser.add_argument_group("sampling"))
+    parser.add_json()
+    parser.set_defaults(was={})  # what the picture of --like was made with
+    return parser
+
+
+def _add_pictures(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--outdir", metavar="FOLDER", default="outputs/txt2img-samples", help="where pictures go")
     add("--n_iter", type=count, default=1, help="batches for each prompt")
     add("--n_samples", type=count, default=4, help="pictures in a batch")
@@ -86,11 +93,13 @@ def get_parser() -> CommandParser:
     add("--W", type=pixels, help="width in pixels; default: the model's own")
     add("--seed", type=picture_seed, default=42,
         help="seed of the first picture of each prompt; picture i has seed + i")
-    sampling = parser.add_argument_group("sampling")
-    add = sampling.add_argument
+
+
+def _add_sampling(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--ddim_steps", type=count, help="sampling steps, from 1 to the model's number of timesteps; default: 50, or "
         "the model's own where no flag names a sampler")
-    sampler = sampling.add_mutually_exclusive_group()
+    sampler = group.add_mutually_exclusive_group()
     for name, title in (("ddim", "DDIM"), ("plms", "PLMS"), ("dpm_solver", "DPM-Solver++ (2M)")):
         sampler.add_argument(f"--{name}", action="store_const", const=name, dest="sampler",
                              help=f"sample with {title}; default: DDIM, or the model's own")
@@ -100,9 +109,6 @@ def get_parser() -> CommandParser:
     add("--precision", choices=("full", "bf16", "fp16"), default="full", help="number format of the network")
     add("--compile", action="store_true", help="compile the network with torch.compile at the first step, which takes "
         "minutes: for many pictures on a GPU; needs a C++ compiler, or on a GPU Triton")
-    parser.add_json()
-    parser.set_defaults(was={})  # what the picture of --like was made with
-    return parser
 
 
 def check_options(opt: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
@@ -49,8 +50,9 @@ def profile_row(key: str, folder: Path, precision: str) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = CommandParser(description="Where the time of a row of benchmarks.speed goes.")
-    parser.add_argument("row", choices=[name for name in NAMES if name != "load"])
+    parser = CommandParser(description="Where the time of a row of benchmarks.speed goes.",
+                           example="python -m benchmarks.profile learn")
+    parser.add_argument("row", choices=[name for name in NAMES if name != "load"], help="what is done")
     add_model(parser)
     opt = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:

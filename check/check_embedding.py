@@ -9,7 +9,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ldm.cli import CommandParser, print_table, renaming, run_command
+from ldm.cli import CommandParser, print_json, print_table, renaming, run_command
 from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
@@ -41,9 +41,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rename", nargs="+", default=[], metavar="OLD=NEW", help="what words are called in OUT")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
     add_model_flags(parser, "--ckpt_path", "--config")
+    parser.add_json()
     opt = parser.parse_args(arguments)
     check_files(opt.files, opt.config, opt.ckpt_path)
-    if given := [f"--{name}" for name in ("format", "word", "rename", "overwrite")
+    if given := [f"--{name}" for name in ("format", "word", "rename", "overwrite", "json")
                  if getattr(opt, name) and not opt.convert]:
         raise UserError(f"{given[0]} goes with --convert; name the file to write")
     if opt.convert:
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         format_for(opt.convert, opt.format)
     files = {file: read_words(file) for file in opt.files}
     encoder = text_encoder(opt)
-    for number, (file, words) in enumerate(files.items()):
+    for number, (file, words) in enumerate(() if opt.json else files.items()):
         if number:
             print()
         print_words(file, words, encoder)
@@ -141,6 +142,8 @@ def convert(opt, words: Words, encoder: TextEncoder) -> None:
     say(f"{opt.convert}: {' '.join(map(shown, words.vectors))}, format {format}")
     if format == DIFFUSERS and len(words.vectors) > 1:
         say(f"warning: {opt.convert}: other programs read files of this format with one word; --word chooses one")
+    if opt.json:
+        print_json({"embedding": opt.convert, "words": list(words.vectors), "format": format})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 from pathlib import Path
 
-from ldm.cli import CommandParser, count, guidance, picture_seed, run_command
+from ldm.cli import CommandParser, count, guidance, picture_seed, print_json, run_command
 from ldm.data.pictures import contact_sheet, open_images, save_image, to_images
 from ldm.progress import say
 from load import add_model_flags, check_files, load_model, load_words
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", type=guidance, help="guidance scale: 1 is none; default: the model's own")
     parser.add_argument("--seed", type=picture_seed, default=42, help="seed of the first picture of each prompt")
     add_model_flags(parser, without=["--embedding_path"])
+    parser.add_json()
     opt = parser.parse_args(arguments)
     check_files(opt.embedding, opt.config, opt.ckpt_path)
     training = open_images(opt.data_root)
@@ -50,6 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
         rows.append((prompt, to_images(pictures)))
     save_image(contact_sheet(rows), opt.out)
     say(opt.out)
+    if opt.json:
+        print_json({"sheet": opt.out})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import argparse
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from ldm.cli import CommandParser, count, print_table, run_command
+from ldm.cli import CommandParser, count, print_json, print_table, run_command
+from ldm.errors import UserError
 from ldm.filetypes import shown
 from ldm.progress import say
 from load import (
@@ -55,10 +56,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--most", type=count, default=10, help="names to list at most")
     parser.add_argument("--export", metavar="FOLDER", type=Path, help="instead, write the model there as a folder of "
                         "diffusers")
+    parser.add_json()
     opt = parser.parse_args(arguments)
+    if opt.json and not opt.export:
+        raise UserError("--json says what --export has written; name the folder to write")
     check_files(opt.ckpt, opt.config)
     if opt.export:
         export(opt.ckpt, opt.config, opt.export)
+        if opt.json:
+            print_json({"model": opt.export})
     else:
         report(opt)
 

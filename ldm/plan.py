@@ -53,12 +53,13 @@ def probe(trainer: pl.Trainer, pl_module: Any) -> float | None:
     """Seconds that a step takes: the loss of the first pictures and its gradient, once or twice, with nothing learned
     and chance as it was before. None where there is no data set to take them from."""
     data: Any = getattr(trainer, "datamodule", None)
-    dataset = getattr(data, "datasets", {}).get("train")
-    if dataset is None or trainer.world_size > 1:  # the gradients of several processes would wait for each other
+    dataset, size = getattr(data, "datasets", {}).get("train"), getattr(data, "batch_size", None)
+    if dataset is None or size is None or trainer.world_size > 1:  # several processes' gradients wait for each other
         return None
     cuda, seconds = pl_module.device.type == "cuda", [float("inf")]
     with torch.random.fork_rng([pl_module.device] if cuda else []):
-        batch = fixed_batch(dataset, min(data.batch_size, len(dataset)))
+        batch = fixed_batch(dataset, min(size, len(dataset)))
+        batch = trainer.strategy.batch_to_device(batch, pl_module.device)
         for _ in range(2):
             began = time.perf_counter()
             with trainer.strategy.precision_plugin.train_step_context():

@@ -9,13 +9,14 @@ import sys
 
 import pytest
 
-from ldm.cli import CommandParser, command_line, wrap_command
+from ldm.cli import CommandParser, command_line
 from ldm.errors import UserError
+from ldm.parser import wrap_command
 from tests.conftest import ROOT
 from tests.test_commands import COMMANDS
 
 # Flags that mean several things, on purpose: what stands for their value is another thing.
-SEVERAL = {"--gpus", "--out", "--json", "--rename", "--multilingual"}
+SEVERAL = {"--gpus", "--out", "--json", "--rename", "--multilingual", "--word"}
 
 
 class _Caught(Exception):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import txt2img
 import txt2img_v2
 from ldm.parameters import CHUNK, Parameters, picture_parameters, write_parameters
 from ldm.redraw import changes, flags_of
-from tests.conftest import EMBEDDING, assert_one_line_error, run_main
+from tests.conftest import EMBEDDING, EMOJI, GOLDEN, assert_one_line_error, run_main
 
 QUICK = ("--ddim_steps", 2)
 
@@ -180,3 +181,28 @@ def test_the_sampler_is_one_of_three():
     read = {name: txt2img.get_parser().parse_args([f"--{name}"]).sampler for name in ("ddim", "plms", "dpm_solver")}
     assert all(name == sampler for name, sampler in read.items())
     assert isinstance(txt2img.get_parser().parse_args([]), argparse.Namespace)
+
+
+def test_every_command_that_writes_tells_scripts_what(tmp_path):
+    """stdout is JSON and nothing else, and names files that are there."""
+    import merge_embeddings
+    from check import check_embedding, check_learned, check_model
+
+    calls = {
+        check_embedding.main: (EMBEDDING, "--convert", tmp_path / "word.safetensors"),
+        merge_embeddings.main: ("--manager_ckpts", EMBEDDING, "--output_path", tmp_path / "merged.pt"),
+        check_learned.main: (EMBEDDING, "--data_root", "dataset/green_apple", "--out", tmp_path / "sheet.png",
+                             "--ddim_steps", 1, "--prompt", "a *"),
+        check_model.main: (GOLDEN / "model.ckpt", "--export", tmp_path / "model")}
+    for main, arguments in calls.items():
+        result = run_main(main, *arguments, "--json", "-q")
+        assert result.status == 0 and not result.err, result.err
+        (file, *_) = json.loads(result.out).values()
+        assert Path(file).exists(), (main, file)
+
+
+@pytest.mark.parametrize("main, arguments", [("check_embedding", (EMBEDDING,)), ("check_model", (EMOJI,))])
+def test_without_anything_to_write_json_is_an_error(main, arguments):
+    import importlib
+    command = importlib.import_module(f"check.{main}").main
+    assert_one_line_error(run_main(command, *arguments, "--json"), "--json")

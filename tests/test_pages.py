@@ -94,9 +94,15 @@ def test_the_report_is_no_wider_than_the_window(run, width):
     assert wide <= room, found
 
 
-def test_on_a_phone_nothing_leaves_the_screen(run, tmp_path):
+@pytest.mark.parametrize("which", ["report", "contact sheet"])
+def test_on_a_phone_nothing_leaves_the_screen(run, tmp_path, which):
     """360 px, as a frame in a page of that width."""
-    page = (run / "report.html").read_text(encoding="utf-8").replace("</body>", PROBE + "</body>")
+    if which == "report":
+        file = run / "report.html"
+    else:
+        shutil.copytree(ROOT / "outputs/example_green_apple", tmp_path, dirs_exist_ok=True)
+        file = write_index(tmp_path)
+    page = file.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>")
     page = page.replace("document.body.setAttribute", "parent.document.body.setAttribute")
     (tmp_path / "inside.html").write_text(page, encoding="utf-8")
     (tmp_path / "phone.html").write_text('<body><iframe src="inside.html" style="width:360px;height:640px;border:0">'

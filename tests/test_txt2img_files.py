@@ -21,12 +21,12 @@ import txt2img
 import txt2img_v1
 import txt2img_v2
 from benchmarks.faults.pictures import PROMPTS, draw_prompt
-from ldm.cli import readable
 from ldm.data.pictures import save_image, save_numbered
 from ldm.errors import UserError
 from ldm.files import file_identity, next_number, output_folder, write_numbered
 from ldm.generate import sample_prompt
 from ldm.parameters import picture_parameters, read_parameters, write_parameters
+from ldm.parser import readable
 from tests.conftest import EMOJI, ROOT, assert_one_line_error, golden_model, run_main
 
 EMBEDDING = ROOT / "logs/example_green_apple/checkpoints/embeddings.pt"

@@ -17,7 +17,7 @@ from ldm.embedding_files import read_words
 from ldm.errors import UserError
 from ldm.placeholders import STAR
 from ldm.ranking import spread
-from load import load_config
+from report.run import stored_configs
 from training.config import INIT_WORDS
 from webui.page import Page, as_it_comes, bar, told
 from webui.shelf import Word
@@ -111,8 +111,10 @@ def start_of(word: Word) -> str:
     known = next(iter(read_words(word.file).provenance.values()), None)
     if known and known.init_word:
         return known.init_word
-    configs = sorted(map(str, word.run.glob("configs/*-project.yaml"))) if word.run else []
-    words = OmegaConf.select(load_config(*configs), INIT_WORDS) if configs else None
+    try:
+        words = OmegaConf.select(stored_configs(word.run)[0], INIT_WORDS) if word.run else None
+    except UserError:
+        words = None
     return str(words[0]) if words else "thing"
 
 

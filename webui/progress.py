@@ -17,6 +17,7 @@ from ldm.errors import UserError
 from ldm.progress import duration
 from ldm.ranking import spread
 from load import load_config
+from report.charts import smoothed
 from webui.jobs import FAILED, LEARNED, LEARNING, STOPPED, WAITING, Job
 from webui.uploads import data_url
 
@@ -141,19 +142,16 @@ def loss_chart(losses: Sequence[tuple[int, float]], width: int = 320, height: in
     """The loss over the steps as a line, with its running mean, in SVG."""
     if len(losses) < 2:
         return ""
-    steps, values = zip(*losses, strict=True)
-    high = max(values)
-    means, mean = [], values[0]
-    for value in values:
-        mean = 0.8 * mean + 0.2 * value
-        means.append(mean)
+    means = smoothed(losses, 0.2)
+    (first, _), (last, now) = losses[0], losses[-1]
+    high = max(loss for _, loss in losses)
 
-    def line(ys: Sequence[float], kind: str) -> str:
-        points = " ".join(f"{width * (s - steps[0]) / max(1, steps[-1] - steps[0]):.1f},"
-                          f"{height - (height - 4) * y / high:.1f}" for s, y in zip(steps, ys, strict=True))
-        return f'<polyline class="{kind}" points="{points}"/>'
+    def line(points: Sequence[tuple[int, float]], kind: str) -> str:
+        places = " ".join(f"{width * (step - first) / max(1, last - first):.1f},{height - (height - 4) * y / high:.1f}"
+                          for step, y in points)
+        return f'<polyline class="{kind}" points="{places}"/>'
 
-    text = f"loss {values[-1]:.3f}, {means[-1]:.3f} on average"
+    text = f"loss {now:.3f}, {means[-1][1]:.3f} on average"
     return (f'<figure class="loss"><svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" '
-            f'aria-label="{text}">{line(values, "raw")}{line(means, "mean")}</svg>'
+            f'aria-label="{text}">{line(losses, "raw")}{line(means, "mean")}</svg>'
             f"<figcaption>{text}</figcaption></figure>")

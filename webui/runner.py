@@ -33,21 +33,22 @@ def main(folder: Path, logdir: Path) -> None:
             if job is None:
                 lock.close()
                 return
-        learn(jobs, job)
+            # at once, so that a stop from now on is one of a training; it was interrupted if it is learning already
+            attempts = job.attempts + 1 if job.state == LEARNING else 1
+            jobs.change(job.id, state=LEARNING, attempts=attempts)
+        learn(jobs, job.id)
 
 
-def learn(jobs: Jobs, job: Job) -> None:
+def learn(jobs: Jobs, id: str) -> None:
     """Run a job's training to its end, and write down how it ended."""
-    alive = wait_for_lock(jobs, job)
-    job = jobs.find(job.id)
-    interrupted = job.state == LEARNING  # by whatever ended the process that was here before
-    attempts = job.attempts + 1 if interrupted else 1
+    alive = wait_for_lock(jobs, id)
+    job = jobs.find(id)
     run = job.run or run_of(job, jobs.logdir)
-    if interrupted and (job.asked_to_stop or attempts > ATTEMPTS):
+    if job.asked_to_stop or job.attempts > ATTEMPTS:
         state, said = (STOPPED, "") if job.asked_to_stop else (
             FAILED, f"ended {ATTEMPTS} times without a word; is there enough memory?")
         with jobs.transaction():
-            jobs.change(job.id, state=state, said=said, run=run, ended=time.time())
+            jobs.change(id, state=state, said=said, run=run, ended=time.time())
         return
     goes_on = run is not None and any(Path(run, "checkpoints", name).is_file()
                                       for name in ("last.ckpt", "last-previous.ckpt"))
@@ -56,21 +57,21 @@ def learn(jobs: Jobs, job: Job) -> None:
         process = subprocess.Popen([sys.executable, "train_new.py", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log, pass_fds=[alive.fileno()], start_new_session=True)
     with jobs.transaction():
-        jobs.change(job.id, state=LEARNING, attempts=attempts, started=time.time(), pid=process.pid, run=run)
-    status = watch(jobs, job.id, process)
+        jobs.change(id, started=time.time(), pid=process.pid, run=run)
+    status = watch(jobs, id, process)
     alive.close()
     with jobs.transaction():
-        job = jobs.find(job.id)
+        job = jobs.find(id)
         state = LEARNED if status == 0 else STOPPED if job.asked_to_stop or status == 130 else FAILED
-        jobs.change(job.id, state=state, ended=time.time(), run=job.run or run_of(job, jobs.logdir),
+        jobs.change(id, state=state, ended=time.time(), run=job.run or run_of(job, jobs.logdir),
                     said=last_line(jobs.log(job)) if state == FAILED else "")
 
 
-def wait_for_lock(jobs: Jobs, job: Job) -> IO[bytes]:
+def wait_for_lock(jobs: Jobs, id: str) -> IO[bytes]:
     """A file that is locked as long as this job's training lives. One whose parent was killed is waited for."""
     told = None
-    while (alive := try_lock(jobs.folder / f".{job.id}.alive")) is None:
-        told = tell_stop(jobs.find(job.id), told)
+    while (alive := try_lock(jobs.folder / f".{id}.alive")) is None:
+        told = tell_stop(jobs.find(id), told)
         time.sleep(PAUSE)
     return alive
 

@@ -18,7 +18,7 @@ from ldm.embedding_files import read_words
 from ldm.errors import UserError
 from ldm.provenance import weights_identity
 from ldm.runs import relocated
-from load import load_config
+from report.run import FILE, stored_configs, training_pictures
 from webui.jobs import Job
 from webui.page import Page, local_file, made, notes, place, read_upload, told
 from webui.progress import film, read_progress
@@ -36,6 +36,7 @@ def build(page: Page) -> dict[str, Any]:
         with gr.Column(scale=6, min_width=300):
             words = gr.Dropdown([], label="Word", elem_id="word")
             shown = gr.HTML("<p>Choose a word to see what it is.</p>", elem_id="about")
+            report = gr.File(label="The report of its run", interactive=False, visible=False, elem_id="report")
         with gr.Column(scale=5, min_width=300):
             with gr.Accordion("Bring a word from a file", open=True):
                 file = local_file(label="Embedding file", height=150,
@@ -64,11 +65,16 @@ def build(page: Page) -> dict[str, Any]:
                     no = gr.Button("No, keep it", elem_id="no")
 
     @told
-    def about(id: str | None) -> str:
-        """What a word is, as HTML."""
-        return describe(page, page.shelf.find(id)) if id else "<p>Choose a word to see what it is.</p>"
+    def about(id: str | None) -> tuple[Any, ...]:
+        """What a word is, as HTML, and the report of its run, if it has one."""
+        if not id:
+            return "<p>Choose a word to see what it is.</p>", gr.File(visible=False)
+        word = page.shelf.find(id)
+        file = word.run / FILE if word.run is not None else None
+        there = file is not None and file.is_file()
+        return describe(page, word), gr.File(value=page.lend(file) if there and file else None, visible=there)
 
-    words.change(about, words, shown, api_name="about", show_progress="hidden")
+    words.change(about, words, [shown, report], api_name="about", show_progress="hidden")
 
     @told
     def bring(sent: Any) -> tuple[Any, ...]:
@@ -198,17 +204,17 @@ def nearest(page: Page, word: Word) -> str:
 
 
 def learned_from(word: Word) -> list[str]:
-    """The pictures that a run learns from, small, as addresses of themselves; none where they are not there."""
-    configs = sorted(map(str, word.run.glob("configs/*-project.yaml"))) if word.run else []
-    if not configs:
+    """The pictures that a run learns from, small, as addresses of themselves: as the run has kept them, else as they
+    are where its config says; none where they are not there."""
+    if word.run is None:
         return []
+    if kept := training_pictures(word.run)[1]:
+        return [picture["source"] for picture in kept[:MOST_PICTURES]]
     try:
-        root = OmegaConf.select(relocated(load_config(*configs)), "data.params.train.params.data_root")
-        urls = []
-        for path in find_images(root)[:MOST_PICTURES] if root else []:
-            image = open_image(path)
-            image.thumbnail((128, 128))
-            urls.append(data_url(image))
-        return urls
+        root = OmegaConf.select(relocated(stored_configs(word.run)[0]), "data.params.train.params.data_root")
+        pictures = [open_image(path) for path in find_images(root)[:MOST_PICTURES]] if root else []
     except UserError:
         return []
+    for picture in pictures:
+        picture.thumbnail((128, 128))
+    return [data_url(picture) for picture in pictures]

@@ -52,3 +52,21 @@ def test_the_pace_is_said_once_the_first_steps_have_shown_it(monkeypatch, capsys
 
 def test_memory_is_what_this_process_has():
     assert 10**8 < peak_memory(torch.device("cpu")) < 10**11
+
+
+@pytest.mark.slow
+def test_a_step_that_is_tried_beforehand_changes_nothing(monkeypatch, tmp_path):
+    """Time and memory are said before the first step, and the word comes out as without that, bit for bit."""
+    import train_new
+    from tests.conftest import run_main
+    from tests.runs import EXACT, flags, learned, only_run
+
+    words = {}
+    for few in (0, 100):
+        monkeypatch.setattr(plan, "WORTH_A_PROBE", few)
+        result = run_main(train_new.main, *flags(tmp_path / f"{few}"), "-t", *EXACT, "lightning.trainer.max_steps=3")
+        assert result.status == 0, result.err
+        words[few] = learned(only_run(tmp_path / f"{few}"))
+        told = [line for line in result.err.splitlines() if " s a step: about " in line]
+        assert len(told) == (few == 0) and all("for the 3 to go" in line for line in told)
+    assert torch.equal(words[0], words[100])

@@ -1,6 +1,7 @@
 """The page through its API, as other programs call it, and what it refuses."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_word_comes_as_a_file_and_goes_as_one(client):
     assert list(read_words(file["value"] if isinstance(file, dict) else file).vectors) == ["<word>"]
     client.predict(id, "<pomme>", api_name="/rename")
     assert "<pomme>" in words(client)
-    assert client.predict(words(client)["<pomme>"], api_name="/about").count("<pomme>") == 0, "names are escaped"
+    assert client.predict(words(client)["<pomme>"], api_name="/about")[0].count("<pomme>") == 0, "names are escaped"
     client.predict(words(client)["<pomme>"], api_name="/delete")
     assert not {"<pomme>", "<word>"} & set(words(client))
 
@@ -87,6 +88,24 @@ def test_suggestions_and_advice_come_from_the_pictures(client):
     assert "Three to five pictures" in result[-1]
     kind, said = client.predict(False, api_name="/suggest")
     assert kind in said
+
+
+def test_a_run_is_begun_stopped_and_forgotten(client):
+    client.predict([gradio_client.handle_file(str(p)) for p in PICTURES], False, api_name="/pictures")
+    *_, runs, shown = client.predict("fruit", "", 1000, 500, False, False, 23, api_name="/learn")
+    id = runs["value"]
+    assert "&lt;my-fruit&gt;" in shown
+    with pytest.raises(Exception, match="stop the run first"):
+        client.predict(id, api_name="/forget")
+    with pytest.raises(Exception, match="show some pictures"):
+        client.predict("fruit", "", 1000, 500, False, False, 23, api_name="/learn")
+    client.predict(id, api_name="/stop")
+    end = time.monotonic() + 120
+    while "stopped" not in (shown := client.predict(id, api_name="/runs")[1]):
+        assert time.monotonic() < end, shown
+        time.sleep(0.3)
+    runs, *_ = client.predict(id, api_name="/forget")
+    assert id not in [choice for _, choice in runs["choices"]]
 
 
 @pytest.mark.parametrize("id", ["../../etc/passwd", "/etc/passwd", "no such word"])

@@ -62,6 +62,7 @@ def test_the_words_of_the_prompt_decide_what_is_loaded_and_its_letters_what_read
     assert page.studio.variant_for(Order("una manzana", language="any"), words) == "v2"
 
 
+@pytest.mark.slow
 def test_what_a_korean_prompt_is_read_as_is_said(page, apple):
     said: list[str] = []
     (drawn,) = draw(page, ORDER._replace(prompt="파란 배경의 <green_apple>"), said)
@@ -105,6 +106,7 @@ def test_whoever_waits_for_the_model_can_stop_waiting(page, apple):
         next(page.studio.draw(ORDER, page.words(), enough, []))
 
 
+@pytest.mark.slow
 def test_two_at_once_have_each_their_own(page, apple):
     orders = {name: ORDER._replace(prompt=prompt) for name, prompt in (
         ("a", ORDER.prompt), ("b", "빨간 사과"), ("c", "a yellow lemon"))}

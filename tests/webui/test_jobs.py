@@ -57,6 +57,20 @@ def test_a_run_that_cannot_begin_says_why_and_the_next_one_has_its_turn(jobs):
     assert "none.yaml" in jobs.listing()[0].said and jobs.listing()[0].run is None
 
 
+def test_a_stop_that_comes_while_a_training_begins_is_not_lost(jobs, monkeypatch):
+    made, wait = job(jobs, "-t", "--base", "none.yaml"), runner.wait_for_lock
+
+    def stopped_meanwhile(jobs, id):
+        assert jobs.stop(id).state == LEARNING, "it is taken, and does not wait any more"
+        with pytest.raises(UserError, match="stop the run first"):
+            jobs.forget(id)
+        return wait(jobs, id)
+
+    monkeypatch.setattr(runner, "wait_for_lock", stopped_meanwhile)
+    runner.main(jobs.folder, jobs.logdir)
+    assert jobs.find(made.id).state == STOPPED and not jobs.log(made).exists(), "nothing was begun"
+
+
 def test_only_one_process_trains(jobs):
     waiting = job(jobs, "-t", "--base", "none.yaml")
     lock = try_lock(jobs.folder / ".runner")
