@@ -148,7 +148,8 @@ def fits_of(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
         size, stride = given(model, "image_size"), 2 ** (len(levels) - 1)
         yield "model.params.image_size", size, size % stride == 0, f"a multiple of {stride}, the network's strides"
     if levels and stages:
-        yield from _data(values.get("data"), model, 2 ** (len(levels) + len(stages) - 2))
+        patch = given(autoencoder, "ddconfig").get("patch", 1)
+        yield from _data(values.get("data"), model, patch * 2 ** (len(levels) + len(stages) - 2))
 
 
 def _schedule(model: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:

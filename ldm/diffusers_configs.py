@@ -251,6 +251,7 @@ def _autoencoder_file(autoencoder: _Params, scale: float) -> dict[str, Any]:
     config = autoencoder["ddconfig"]
     mult, latents = list(config["ch_mult"]), config["z_channels"]
     autoencoder.refuse_unless(not config["attn_resolutions"], "ddconfig")
+    autoencoder.refuse_unless(config.get("patch", 1) == 1, "ddconfig")
     autoencoder.refuse_unless(autoencoder["embed_dim"] == latents, "embed_dim")
     return {"_class_name": "AutoencoderKL", "_diffusers_version": VERSION, **AUTOENCODER,
             "in_channels": config["in_channels"], "out_channels": config["out_ch"], "latent_channels": latents,

@@ -43,12 +43,13 @@ def latent_shape(model: LatentDiffusion, H: int | None = None, W: int | None = N
 def pixel_stride(model_config: Mapping[str, Any]) -> int | None:
     """What width and height of pictures must be a multiple of for the model that a config describes; None where it does
     not say so in the way of this project's networks."""
-    def halvings(path: str) -> int:
-        return len(OmegaConf.select(OmegaConf.create(dict(model_config)), f"params.{path}")) - 1
+    def select(path: str) -> Any:
+        return OmegaConf.select(OmegaConf.create(dict(model_config)), f"params.{path}")
 
     try:
-        return 2 ** (halvings("first_stage_config.params.ddconfig.ch_mult")
-                     + halvings("unet_config.params.channel_mult"))
+        levels = [select("first_stage_config.params.ddconfig.ch_mult"), select("unet_config.params.channel_mult")]
+        patch = select("first_stage_config.params.ddconfig.patch") or 1
+        return patch * 2 ** sum(len(level) - 1 for level in levels)
     except (OmegaConfBaseException, TypeError):
         return None
 

@@ -36,8 +36,8 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, params: ParamsT, lr: float, momentum: float = 0.95, weight_decay: float = 0.01,
                  refresh: int = 4):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.refresh, self.steps = refresh, 0
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": 0})
+        self.refresh = refresh  # a run saved after a multiple of these steps goes on as one that was not stopped
         self.whitenings: dict[tuple[int, int], torch.Tensor] = {}
 
     @torch.no_grad()
@@ -48,6 +48,7 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        steps = self.param_groups[0].setdefault("steps", 0)
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[tuple[torch.nn.Parameter, torch.Tensor]]] = {}
             for p in group["params"]:
@@ -65,14 +66,14 @@ class Muon(torch.optim.Optimizer):
                 x = x.mT if rows > columns else x
                 x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
                 kept = self.whitenings.get((rows, columns))
-                if self.steps < 50 or self.steps % self.refresh == 0 or kept is None:
+                if steps < 50 or steps % self.refresh == 0 or kept is None:
                     kept = self.whitenings[rows, columns] = whitening(x)
                 x = kept @ x
                 x = x * (x.shape[1] ** 0.5 / x.norm(dim=(1, 2), keepdim=True)).clamp(max=1.0)  # should it have changed
                 x = x * (0.2 * max(rows, columns) ** 0.5)
                 for (p, _), step in zip(pairs, x.mT if rows > columns else x, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(step.reshape(p.shape), alpha=-group["lr"])
-        self.steps += 1
+        self.param_groups[0]["steps"] = steps + 1
         return loss
 
 

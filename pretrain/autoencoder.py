@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train the emoji model's autoencoder: python -m pretrain.autoencoder --run pretrain/runs/autoencoder"""
 
 from __future__ import annotations
@@ -6,38 +7,23 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ldm.cli import run_command, share, weight
-from ldm.progress import bar
-from load import instantiate_from_config, load_config
-from pretrain.bank import render_bank
-from pretrain.checkpoint import Run, parser
-from pretrain.world import check_packages, held_out, random_scene, render
+from ldm.util import ROOT
+from load import check_files, instantiate_from_config, load_config
+from pretrain.flags import check_world, parser
+from pretrain.world import held_out
 
 if TYPE_CHECKING:
+    import argparse
+
     import torch
 
     from ldm.models.autoencoder import AutoencoderKL
 
-CONFIG = Path(__file__).parent.parent / "models/ldm/emoji/config.yaml"
-
-
-def to_pixels(pictures: np.ndarray, device: torch.device) -> torch.Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [-1, 1]."""
-    import torch
-
-    return torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """L1 on pixels and half as much on their horizontal and vertical differences, which keeps edges sharp."""
-    down, across = ((x.diff(dim=d) - y.diff(dim=d)).abs().mean() for d in (2, 3))
-    return (x - y).abs().mean() + 0.5 * (down + across)
+CONFIG = ROOT / "models/ldm/emoji/config.yaml"
 
 
 def initialise(model: AutoencoderKL) -> None:
@@ -60,61 +46,61 @@ def psnr(x: torch.Tensor, y: torch.Tensor) -> float:
     return float((10 * (4 / mse).log10()).mean())
 
 
-def held_out_pictures(count: int, device: torch.device) -> torch.Tensor:
-    """Pictures of concepts no training has seen."""
-    rng = random.Random("held out")
-    scenes = [random_scene(rng, held_out()) for _ in range(count)]
-    return to_pixels(np.stack([np.asarray(render(scene, rng)) for scene in scenes]), device)
+def held_out_pictures(opt: argparse.Namespace, count: int, size: int, device: torch.device) -> torch.Tensor:
+    """Pictures of concepts no training has seen, in all styles of the world."""
+    from pretrain.losses import to_pixels
+    from pretrain.stream import EmojiWorld, Pictures, World
+
+    if opt.world == "wide":
+        from pretrain.things import read_list
+        from pretrain.wide import WideWorld
+
+        rows = [row for row in read_list() if row.held_out == "concept"]
+        world: World = WideWorld(opt.archive, noto=0.3, families=0, sealed=False, rows=rows)
+    else:
+        world = EmojiWorld(concepts=held_out())
+    return to_pixels(Pictures(world, size, "held out").batch(range(count)).pixels, device)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train the autoencoder, or go on with it, and write autoencoder.ckpt into the run folder."""
+    """Train the autoencoder, or go on with it; once all pictures are seen, write autoencoder.ckpt and made.json."""
     flags = parser("Train the emoji model's autoencoder.",
                    "python -m pretrain.autoencoder --run pretrain/runs/autoencoder",
-                   minutes=45, batch_size=8, learning_rate=2e-3)
+                   pictures=600_000, batch_size=16, learning_rate=2e-3)
+    flags.add_argument("--config", type=Path, default=CONFIG, metavar="YAML", help="the model's config")
     flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
-    flags.add_argument("--recolour", type=share, default=0.25, help="share of batches with colour channels swapped")
+    flags.add_argument("--recolour", type=share, default=0.25, help="share of pictures with colour channels swapped")
     opt = flags.parse_args(arguments)
-    check_packages()
+    check_files(opt.config)
+    check_world(opt)
     import torch
 
-    from ldm.devices import first_device, mixed_precision
-    from ldm.optim import muon_and_adam
     from ldm.serialization import write_tensors
+    from pretrain.losses import AutoencoderLoss, to_pixels
+    from pretrain.stage import Stage, new_fabric
+    from pretrain.stream import open_world
 
+    world = open_world(opt)
+    fabric = new_fabric(opt)
     torch.manual_seed(opt.seed)
-    device = first_device()
-    model = instantiate_from_config(load_config(CONFIG).model.params.first_stage_config).to(device)
+    first_stage = load_config(opt.config).model.params.first_stage_config
+    model = instantiate_from_config(first_stage)
     initialise(model)
-    forward = torch.compile(model) if opt.compile else model
+    size = opt.size or first_stage.params.ddconfig.resolution
+    stage = Stage("autoencoder", opt, fabric, AutoencoderLoss(model, opt.kl_weight, opt.recolour), model, world, size)
+    test = held_out_pictures(opt, 128, size, fabric.device)
 
-    bank = np.concatenate([pictures for pictures, _ in render_bank(opt.pictures, opt.seed)])
-    test = held_out_pictures(128, device)
-    run = Run(opt.run, opt.minutes, {"autoencoder": model}, muon_and_adam(model, opt.learning_rate))
-    rng = np.random.default_rng(opt.seed + run.step)
-    steps, mean_loss = bar(desc="autoencoder", initial=run.step), None
-    while run.tick():
-        x = to_pixels(bank[rng.integers(len(bank), size=opt.batch_size)], device)
-        if rng.random() < opt.recolour:
-            x = x[:, rng.permutation(3)]
-        with mixed_precision(device):
-            y, posterior = forward(x)
-        loss = reconstruction_loss(x, y.float()) + opt.kl_weight * posterior.kl().float().mean()
-        run.update(loss)
-        mean_loss = float(loss) if mean_loss is None else 0.99 * mean_loss + 0.01 * float(loss)
-        steps.update()
-        if run.step % 500 == 0:
-            run.save()
-            with torch.no_grad():
-                steps.write(f"step {run.step}  minute {run.elapsed / 60:.1f}  loss {mean_loss:.4f}  "
-                          f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB")
-    run.save()
-    write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})
+    def quality() -> float:
+        return psnr(test, torch.cat([model(part, sample_posterior=False)[0].float() for part in test.split(16)]))
+
+    stage.run(lambda: f"held-out PSNR {quality():.2f} dB")
     with torch.no_grad():
-        parts = (to_pixels(part, device) for part in np.array_split(bank[:2000], 20))
+        parts = [to_pixels(pictures, fabric.device) for (pictures,) in stage.validation]
         latents = torch.cat([model.encode(part).sample() for part in parts])
-        print(f"held-out PSNR {psnr(test, model(test, sample_posterior=False)[0]):.2f} dB; "
-              f"scale_factor: {1 / latents.std():.5f}")
+        result = {"held_out_psnr": round(quality(), 2), "scale_factor": round(1 / float(latents.std()), 5)}
+    write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})
+    stage.write_made(result)
+    stage.say(f"held-out PSNR {result['held_out_psnr']} dB; scale_factor: {result['scale_factor']}")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,20 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural, with_article
 from ldm.errors import UserError
+from pretrain.held_out import held_out_lists
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 CLDR = Path("/usr/share/unicode/cldr/common/annotations")
 EMOJI_TEST = Path("/usr/share/unicode/emoji/emoji-test.txt")
 GLYPH_SIZE = 109  # the one size at which the font has bitmaps
 
+SEVERAL = -1  # stands for what a picture shows that shows two things
 GROUPS = ("Smileys & Emotion", "Animals & Nature", "Food & Drink", "Travel & Places", "Activities", "Objects")
 
 
@@ -49,6 +52,14 @@ class Scene:
     count: int = 1
     size: str = ""
     tint: str = ""  # a colour that a single thing is painted with
+
+
+class Sample(NamedTuple):
+    """A picture, captions that fit it, and the number of the thing in it, or SEVERAL."""
+
+    picture: Image.Image
+    captions: list[str]
+    shown: int
 
 
 def check_packages() -> None:
@@ -86,8 +97,8 @@ def all_concepts() -> tuple[Concept, ...]:
 
 
 def held_out(concepts: tuple[Concept, ...] = ()) -> list[Concept]:
-    """Every fifteenth concept: never in a training picture or caption."""
-    return [c for i, c in enumerate(concepts or all_concepts()) if i % 15 == 7]
+    """Every fifteenth concept, frozen in held_out.yaml: never in a training picture or caption."""
+    return [c for c in concepts or all_concepts() if c.emoji in held_out_lists().names]
 
 
 def seen(groups: tuple[str, ...] = GROUPS) -> list[Concept]:
@@ -133,25 +144,34 @@ def tinted(image: Image.Image, colour: str) -> Image.Image:
 
 def render(scene: Scene, rng: random.Random, pixels: int = 64) -> Image.Image:
     """The scene as an RGB picture of pixels x pixels; place, size and tilt are drawn from rng."""
-    base = COLOURS[scene.colour][0]
-    picture = Image.new("RGB", (pixels, pixels), tuple(min(255, max(0, c + rng.randint(-7, 7))) for c in base))
     things = scene.concepts if len(scene.concepts) > 1 else scene.concepts * scene.count
-    columns = 1 if len(things) == 1 else 2
-    rows = (len(things) + columns - 1) // columns
+    images = [tinted(glyph(c.emoji), scene.tint) if scene.tint else glyph(c.emoji) for c in things]
+    return arrange(images, scene.colour, scene.size, rng, pixels)
+
+
+def arrange(images: Sequence[Image.Image], colour: str, size: str, rng: random.Random, pixels: int,
+            margin: float = 0.0, tilting: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+    """One to four squares, RGBA or RGBa, on a background in a named colour; the size counts for a single one. Without a
+    margin around what they show, as a share of its width, their corners are lost when they are tilted."""
+    base = COLOURS[colour][0]
+    picture = Image.new("RGB", (pixels, pixels), tuple(min(255, max(0, c + rng.randint(-7, 7))) for c in base))
+    columns = 1 if len(images) == 1 else 2
+    rows = (len(images) + columns - 1) // columns
     cell = pixels / columns
-    low, high, _ = SIZES[scene.size]
-    share = rng.uniform(low, high) if len(things) == 1 else rng.uniform(0.82, 0.98)
+    low, high, _ = SIZES[size]
+    share = rng.uniform(low, high) if len(images) == 1 else rng.uniform(0.82, 0.98)
     tilt = rng.uniform(-8, 8)
-    for i, concept in enumerate(things):
+    for i, thing in enumerate(images):
         side = max(8, round(cell * share))
-        image = tinted(glyph(concept.emoji), scene.tint) if scene.tint else glyph(concept.emoji)
-        image = image.rotate(tilt, Image.Resampling.BICUBIC).resize((side, side), Image.Resampling.LANCZOS)
+        wide = round(side * (1 + 2 * margin))
+        image = thing.rotate(tilt, tilting).resize((wide, wide), Image.Resampling.LANCZOS).convert("RGBA")
         slack = cell - side
-        in_row = len(things) - columns if i // columns == rows - 1 and len(things) % columns else columns
+        in_row = len(images) - columns if i // columns == rows - 1 and len(images) % columns else columns
         left = (pixels - cell * in_row) / 2 + (i % columns) * cell + slack / 2
         top = (pixels - cell * rows) / 2 + (i // columns) * cell + slack / 2
-        wander = slack / 2 if len(things) > 1 else slack * 0.3
-        where = (round(left + rng.uniform(-wander, wander)), round(top + rng.uniform(-wander, wander)))
+        wander = slack / 2 if len(images) > 1 else slack * 0.3
+        over = (wide - side) // 2
+        where = round(left + rng.uniform(-wander, wander)) - over, round(top + rng.uniform(-wander, wander)) - over
         picture.paste(image, where, image)
     return picture
 

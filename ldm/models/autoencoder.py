@@ -17,7 +17,7 @@ Sizes = Annotated[dict[str, Any], Arguments("ldm.modules.diffusionmodules.model:
 class AutoencoderKL(nn.Module):
     """Variational autoencoder of Rombach et al. (arXiv 2112.10752, section 3.1).
 
-    Pixels are [B, 3, H, W] in [-1, 1]; latents [B, embed_dim, H/f, W/f] with f = 2^(levels - 1).
+    Pixels are [B, 3, H, W] in [-1, 1]; latents [B, embed_dim, H/f, W/f] with f = patch * 2^(levels - 1).
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class AutoencoderKL(nn.Module):
         self.decoder = Decoder(**ddconfig)
         self.quant_conv = nn.Conv2d(2 * ddconfig["z_channels"], 2 * embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
-        self.downsampling = 2 ** (len(ddconfig["ch_mult"]) - 1)
+        self.downsampling = ddconfig.get("patch", 1) * 2 ** (len(ddconfig["ch_mult"]) - 1)
 
     def encode(self, x: torch.Tensor) -> DiagonalGaussianDistribution:
         """Pixels -> the posterior over latents."""

@@ -40,7 +40,7 @@ def test_the_judge_names_pictures_it_has_not_seen(judge):
     references = read_tensors(JUDGE / "concepts.safetensors")["features"].float()
     assert references.shape == (len(concepts), judge.encode_text(["a cat"]).shape[1])
     place = {c["slug"]: i for i, c in enumerate(concepts)}
-    files = sorted((ROOT / "dataset").glob("*/*.png"))
+    files = [f for f in sorted((ROOT / "dataset").glob("*/*.png")) if f.parent.name in place]
     pictures = [open_image(f) for f in files]
     rank = ranks(judge.encode_images(pictures), references, [place[f.parent.name] for f in files])
     assert len(files) >= 24 * 5 and (rank < 1).mean() > 0.85 and (rank < 5).mean() > 0.97

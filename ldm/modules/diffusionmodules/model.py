@@ -119,7 +119,7 @@ def middle(channels: int, dropout: float, groups: int) -> nn.Sequential:
 
 class Encoder(nn.Module):
     """Pixels [B, in_channels, H, W] -> moments [B, 2*z_channels (z_channels without double_z), H/f, W/f],
-    f = 2^(levels - 1)."""
+    f = patch * 2^(levels - 1)."""
 
     def __init__(
         self,
@@ -134,13 +134,15 @@ class Encoder(nn.Module):
         dropout: Share = 0.0,
         out_ch: Width | None = None,    # the decoder's; both share one config
         norm_groups: Width = 32,        # of the group norms; with as many groups as channels, flat colours get lost
-    ):
+        patch: Width = 1,               # pixels of a patch x patch square go into channels first (DC-AE, arXiv
+    ):                                  # 2410.10733, section 3.2), which spares the dearest level
         super().__init__()
-        self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
+        self.patch = patch
+        self.conv_in = nn.Conv2d(in_channels * patch**2, ch, 3, padding=1)
         self.down = nn.ModuleList()
         c = ch
         for i, mult in enumerate(ch_mult):
-            level = Level([c] + [ch * mult] * num_res_blocks, resolution // 2**i in attn_resolutions, dropout,
+            level = Level([c] + [ch * mult] * num_res_blocks, resolution // (patch * 2**i) in attn_resolutions, dropout,
                           norm_groups)
             c = ch * mult
             if i != len(ch_mult) - 1:
@@ -152,7 +154,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels -> moments."""
-        h = self.conv_in(x)
+        h = self.conv_in(F.pixel_unshuffle(x, self.patch))
         for level in self.down:
             h = level(h)
         return self.conv_out(F.silu(self.norm_out(self.mid(h))))
@@ -163,26 +165,27 @@ class Decoder(nn.Module):
 
     def __init__(self, ch: int, ch_mult: Sequence[int], num_res_blocks: int, attn_resolutions: Sequence[int],
                  resolution: int, in_channels: int, z_channels: int, out_ch: int, double_z: bool = True,
-                 dropout: float = 0.0, norm_groups: int = 32):
+                 dropout: float = 0.0, norm_groups: int = 32, patch: int = 1):
         super().__init__()
+        self.patch = patch
         c = ch * ch_mult[-1]
         self.conv_in = nn.Conv2d(z_channels, c, 3, padding=1)
         self.mid = middle(c, dropout, norm_groups)
         levels: list[Level] = []
         for i, mult in reversed(list(enumerate(ch_mult))):
-            level = Level([c] + [ch * mult] * (num_res_blocks + 1), resolution // 2**i in attn_resolutions, dropout,
-                          norm_groups)
+            level = Level([c] + [ch * mult] * (num_res_blocks + 1), resolution // (patch * 2**i) in attn_resolutions,
+                          dropout, norm_groups)
             c = ch * mult
             if i != 0:
                 level.upsample = Upsample(c)
             levels.insert(0, level)
         self.up = nn.ModuleList(levels)  # stored from the highest resolution to the lowest, run the other way
         self.norm_out = group_norm(c, norm_groups)
-        self.conv_out = nn.Conv2d(c, out_ch, 3, padding=1)
+        self.conv_out = nn.Conv2d(c, out_ch * patch**2, 3, padding=1)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Latents -> pixels."""
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.patch)
