@@ -46,6 +46,8 @@ def theme() -> gr.themes.Base:
     """The looks, in fonts that nobody has to send for."""
     looks = gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO, radius_size="md")
     return looks.set(body_background_fill="white", block_label_text_weight="600", block_title_text_weight="600",
+                     block_background_fill="*body_background_fill",
+                     block_background_fill_dark="*body_background_fill",
                      block_border_width="0px", block_padding="0px", block_shadow="none", layout_gap="1rem",
                      form_gap_width="1rem", block_info_text_size="*text_sm")
 
