@@ -148,7 +148,7 @@ class Lexicon:
         if not forms:
             return thing.name
         word = rng.choices([word for word, _ in forms], [weight for _, weight in forms])[0]
-        return self.module.misspelt(rng, word) if len(word) > 2 and rng.random() < 0.07 else word
+        return self.module.misspelt(rng, word) if len(word) > 1 and rng.random() < 0.1 else word
 
 
 def all_names(lexicons: Iterable[Lexicon]) -> list[Name]:

@@ -31,7 +31,7 @@ from pretrain.languages import CLOSE, FRAMES, OPEN, Meaning, Thing, gaps, weight
 if TYPE_CHECKING:
     from pretrain.lexicon import Lexicon
 
-LANGUAGES = {"ko": 0.41, "en": 0.34, "ja": 0.1, "es": 0.15}  # -> share of the sentences
+LANGUAGES = {"ko": 0.4, "en": 0.4, "ja": 0.08, "es": 0.12}  # -> share of the sentences
 NUMBERS = ((1, 68), (2, 15), (3, 9), (4, 6), (5, .7), (6, .3), (7, .2), (8, .2), (9, .1), (10, .3))
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 SENTENCES = 20_000  # of each language, whose words are told from those for things
@@ -54,7 +54,7 @@ def random_thing(rng: random.Random, lexicon: Lexicon, strange: float) -> Thing:
 
 def random_meaning(rng: random.Random, lexicon: Lexicon) -> Meaning:
     """What somebody might ask for."""
-    strange = 0.4 if rng.random() < 0.4 else 0.0
+    strange = 0.4 if rng.random() < 0.25 else 0.0
     things = [random_thing(rng, lexicon, strange) for _ in range(weighted(rng, ((1, 68), (2, 30), (3, 2))))]
     names = [thing.name for thing in things if thing.name]
     if len(set(names)) < len(names):
@@ -154,6 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
         table = all_names(english_first)
         for lexicon in english_first:
             table += plain_words(random.Random(opt.seed), lexicon, SENTENCES)
+        opt.names.mkdir(parents=True, exist_ok=True)
         Names(dict.fromkeys(table)).write(opt.names / FILE)
     shares = [LANGUAGES[name] for name in opt.languages]
     text = io.StringIO()
