@@ -262,19 +262,21 @@ def test_a_sampler_without_an_update_rule(shared_small_model):
         sample(shared_small_model, Sampler, 2)
 
 
-def test_a_progress_bar_on_demand(shared_small_model, capsys):
+def test_progress_on_demand(shared_small_model, monkeypatch, capsys):
+    monkeypatch.setattr("ldm.progress.SECONDS", 0)
     sample(shared_small_model, PLMSSampler, 3)
     assert capsys.readouterr().err == ""
     sample(shared_small_model, PLMSSampler, 3, verbose=True)
-    assert "PLMSSampler: 100%" in capsys.readouterr().err
+    assert "drawing: step 3 of 3" in capsys.readouterr().err
 
 
-def test_what_a_sampler_does_unless_told_otherwise(shared_small_model, capsys):
-    """No guidance, no noise in the steps, a progress bar."""
+def test_what_a_sampler_does_unless_told_otherwise(shared_small_model, monkeypatch, capsys):
+    """No guidance, no noise in the steps, progress is shown."""
+    monkeypatch.setattr("ldm.progress.SECONDS", 0)
     model, x_T = shared_small_model, torch.randn(2, *SHAPE)
     cond, uncond = (model.get_learned_conditioning([p] * 2).detach() for p in ("a photo of a *", ""))
     latents, _ = DDIMSampler(model).sample(2, 2, SHAPE, cond, x_T=x_T, unconditional_conditioning=uncond)
-    assert "DDIMSampler: 100%" in capsys.readouterr().err
+    assert "drawing: step 2 of 2" in capsys.readouterr().err
     assert torch.equal(latents, DDIMSampler(model).sample(2, 2, SHAPE, cond, x_T=x_T, eta=0.0, verbose=False)[0])
 
 
