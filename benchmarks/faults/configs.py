@@ -249,6 +249,8 @@ def verdict(folder: Path, ended: Ended, harmless: bool) -> str:
 def run(seed: int, count: int) -> tuple[int, int, list[str]]:
     """(good, total, failures) of so many configs."""
     warm_up()
+    import torch.distributed.elastic.multiprocessing.redirects  # noqa: F401  # opens libc, whatever a config says
+
     failures = []
     with tempfile.TemporaryDirectory() as kept:
         assert train(Path(kept) / "logs", *NO_GRIDS, "lightning.trainer.max_steps=1").status == 0
