@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-MAX_STEPS = 1_000_000      # a checkpoint of 1,400 tensors takes 45,000
+MAX_STEPS = 500_000        # a checkpoint of 1,400 tensors takes 45,000
 MAX_KEY = 1024             # letters of a dictionary's key
 MAX_INT_BITS = 256
 MAX_DIMENSIONS = 16

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pretrain.lexicon import Lexicon
 
 LANGUAGES = {"ko": 0.4, "en": 0.4, "ja": 0.08, "es": 0.12}  # -> share of the sentences
-NUMBERS = ((1, 68), (2, 15), (3, 9), (4, 6), (5, .7), (6, .3), (7, .2), (8, .2), (9, .1), (10, .3))
+NUMBERS = ((1, 67), (2, 14), (3, 8), (4, 5), (5, 2), (6, 1.2), (7, .8), (8, .8), (9, .6), (10, .9))
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 SENTENCES = 20_000  # of each language, whose words are told from those for things
 ODD = "odd"  # a colour that the world does not have
@@ -77,8 +77,10 @@ def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterat
         if len(meaning.things) == 1 and meaning.things[0].name and rng.random() < 0.02:
             like, between = rng.choice(grammar.LIKES), rng.choice((" ", ", ", "... ", ". "))
             text = like.format(lexicon.noun(rng, meaning.things[0])) + between + text
-        if rng.random() < 0.05:
-            talk, between = rng.choice(grammar.TALK), rng.choice((", ", ". ", "... ", "! ", " "))
+        chatter = getattr(grammar, "chatter", None)
+        while rng.random() < (0.16 if chatter else 0.05):
+            talk, between = rng.choice(grammar.TALK), rng.choice((", ", ". ", "... ", "! ", " ", " "))
+            talk = chatter(rng) if chatter and rng.random() < 0.8 else talk
             text = rng.choice((f"{talk}{between}{text}", f"{text}{between}{talk}"))
         text, left_out = gaps(grammar.noisy(rng, text) if rng.random() < 0.7 else text)
         yield Pair(" ".join(text.split()), meaning.english, left_out)

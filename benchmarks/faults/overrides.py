@@ -213,7 +213,8 @@ def trials() -> list[tuple[str, ...]]:
     found = [("train_new", value) for value in MORE]
     for key, kind in keys().items():
         found += [("train_new", f"{key}={value}") for value in [*wrong_values(kind), *NEVER]]
-    found += [(name, f"{flag}={value}") for name, flags in FLAGS.items() for flag in flags for value in NUMBERS]
+    found += [(name, f"{flag}={value}") for name, flags in FLAGS.items() for flag in flags for value in NUMBERS
+              if flag != "--gpus" or value]  # none is whichever there is
     found += [(name, f"{flag}={value}") for name, flag, value in FLAG_VALUES]
     return list(dict.fromkeys(found))
 

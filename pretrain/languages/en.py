@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from dataclasses import replace
 from typing import Any
 
 from ldm.data.emoji import plural, with_article
@@ -18,11 +19,19 @@ SIZES = V["sizes"]
 FILLERS = words(V["fillers"])
 FRAMES = V["frames"]
 PLACES = tuple(V["places"].items())
+GROUNDS, GROUNDS_FIRST, FRAMED = (tuple(V[key].items()) for key in ("grounds", "grounds_first", "framed"))
+LATER = V["later"]
 ASKS = words(V["asks"])
 AFTER = words(V["after"])
 TALK = words(V["talk"])
+DOINGS = words(V["doings"])
+CHATTER = words(V["chatter"])
+FILL = {"verb": words(V["verbs"]), "person": words(V["persons"]), "spot": words(V["spots"]), "when": words(V["whens"]),
+        "adjective": words(V["adjectives"]), "doing": DOINGS}
 LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
+ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+BESIDE = {row[i]: row[max(0, i - 1) : i] + row[i + 1 : i + 2] for row in ROWS for i in range(len(row))}  # on a keyboard
 
 
 def amount(rng: random.Random, n: int) -> str:
@@ -60,17 +69,31 @@ def noun_phrase(rng: random.Random, thing: Thing, noun: Noun) -> str:
     if thing.number > 1:
         if thing.name and thing.name in "*&":
             word += maybe(rng, 0.4, "s")
-        elif rng.random() > 0.04:
+        elif rng.random() > 0.09:
             word = many(word)
-        return " ".join([amount(rng, thing.number), *adjectives, word])
+        return maybe(rng, 0.03, "the ") + " ".join([amount(rng, thing.number), *adjectives, word])
     phrase = " ".join([*adjectives, word])
     plain = phrase.strip(OPEN + CLOSE)
     if plain.startswith(("my ", "our ", "the ")):
         return phrase
-    article = weighted(rng, (("a", 70), ("", 14), ("the", 5), ("one", 7), ("some", 1), ("1", 1), ("my", 2)))
+    article = weighted(rng, (
+        ("a", 68), ("", 14), ("the", 6), ("one", 7), ("some", 1), ("1", 1), ("my", 2), ("this", 1)))
     if article == "a":
-        article = with_article(plain).split(" ")[0] if rng.random() < 0.97 else "a"
+        article = with_article(plain).split(" ")[0] if rng.random() < 0.95 else rng.choice(("a", "an"))
+        phrase = many(phrase) if rng.random() < 0.01 and thing.name not in "*&" else phrase  # "a noodles"
     return f"{article} {phrase}".strip()
+
+
+def afterthought(rng: random.Random, thing: Thing, noun: Noun) -> str:
+    """A thing, and only then its number, size or colour: "a fox, make it small". "" where it has none of them."""
+    said = [name for name in ("size", "tint", "number") if getattr(thing, name) not in ("", 1, "odd")]
+    if not said:
+        return ""
+    last = rng.choice(said)
+    text = noun_phrase(rng, replace(thing, **{last: 1 if last == "number" else ""}), noun)
+    value = getattr(thing, last)
+    word = amount(rng, value) if last == "number" else rng.choice(words((SIZES if last == "size" else COLOURS)[value]))
+    return text + rng.choice(LATER[last]).format(word, a=with_article(word).split()[0], n=value)
 
 
 def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
@@ -83,6 +106,8 @@ def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
         wrong = other(Thing("dog"), "")
         text = rng.choice((f"not {with_article(wrong)} but {text}", f"{text} instead of {with_article(wrong)}",
             f"{text}, not {with_article(wrong)}", f"no {wrong}, {text}"))
+    elif len(meaning.things) == 1 and rng.random() < 0.15 and (late := afterthought(rng, meaning.things[0], noun)):
+        text = late
     elif len(meaning.things) == 1 and meaning.things[0].number > 1 and rng.random() < 0.06:
         thing = meaning.things[0]
         one = noun_phrase(rng, Thing(thing.name, thing.kind, 2, thing.size, thing.tint), noun).split(" ", 1)[1]
@@ -91,43 +116,28 @@ def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
                            f"{one}, {NUMBERS[thing.number]} of them", f"{one}, {thing.number} please"))
     if meaning.frame:
         word = rng.choice(words(FRAMES[meaning.frame]))
-        text = weighted(rng, ((f"{with_article(word)} of {text}", 60), (f"{word} of {text}", 20), (f"{text} {word}",
-            8), (f"{word}: {text}", 2), (f"the {word} of {text}", 3), (f"{word} from {text}", 1), (f"{word} {text}",
-            1)))
-    tail = ""
+        text = weighted(rng, FRAMED).format(word=word, a=with_article(word), text=text)
     if meaning.ground:
         tone = rng.choice(words(COLOURS[meaning.ground]))
         place = weighted(rng, PLACES)
         place = rng.choice(words({"blue": "sky, water, sea", "green": "grass, field, lawn", "white": "snow",
             "black": "night sky"}.get(meaning.ground, place))) if rng.random() < 0.05 else place
-        article = with_article(tone).split()[0]
-        tail = weighted(rng, (
-            (f" on {article} {tone} {place}", 45), (f" on {tone} {place}", 8), (f" on {tone}", 7),
-            (f" with {article} {tone} {place}", 9), (f" against {article} {tone} {place}", 3),
-            (f" in front of {article} {tone} {place}", 4),
-            (f", {tone} {place}", 8), (f" on the {tone} {place}", 3), (f" over {article} {tone} {place}", 2),
-            (f" with {tone} {place}", 3), (f" in {article} {tone} {place}", 1), (f" - {tone} {place}", 2),
-            (f" ({tone} {place})", 2),
-            (f" {tone} {place}", 3), (f", {article} {tone} {place}", 3), (f" upon {article} {tone} {place}", 1),
-            (f" on {tone} coloured {place}", 1), (f" with the {place} {tone}", 1), (f" with {place} {tone}", 1),
-            (f" with the {place} in {tone}", 1),
-            (f" with {place} of color {tone}", 1), (f" with the {place} of colour {tone}", 1),
-            (f" with {place} of {tone}", 1), (f", {place} {tone}", 1), (f" in front of something {tone}", 1),
-            (f" is on {article} {tone} {place}", 2),
-            (f" sitting on {article} {tone} {place}", 2), (f", make the {place} {tone}", 1),
-            (f" and {article} {tone} {place}", 1), (f" against {tone}", 1), (f" at {article} {tone} {place}", 1),
-            (f" standing on {article} {tone} {place}", 1)))
+        fields = {"a": with_article(tone).split()[0], "tone": tone, "place": place, "doing": rng.choice(DOINGS)}
         if rng.random() < 0.08:
-            text, tail = rng.choice((f"{tone} {place}, ", f"{article} {tone} {place} with ", f"{tone} {place} with ",
-                f"on {article} {tone} {place}, ", f"on {article} {tone} {place} ", f"{tone} {place} and ",
-                f"on {tone}, ")) + text, ""
-    text += tail
+            text = weighted(rng, GROUNDS_FIRST).format(**fields) + text
+        else:
+            text += weighted(rng, GROUNDS).format(**fields)
     if rng.random() < 0.45:
         text = rng.choice(ASKS) + rng.choice((" ", " ", " ", ", ", "... ")) + text
     if rng.random() < 0.25:
         mark = rng.choice(AFTER)
         text += (rng.choice((" ", " ", ", ")) if mark[0].isalpha() else maybe(rng, 0.2, " ")) + mark
     return text[:1].upper() + text[1:] if rng.random() < 0.3 else text
+
+
+def chatter(rng: random.Random) -> str:
+    """Something that is said beside a request and says nothing about the picture."""
+    return rng.choice(CHATTER).format(**{slot: rng.choice(table) for slot, table in FILL.items()})
 
 
 def misspelt(rng: random.Random, text: str) -> str:
@@ -144,15 +154,17 @@ def misspelt(rng: random.Random, text: str) -> str:
     if draw < 0.7 and i + 1 < len(text) and text[i + 1].isalpha():
         return text[:i] + text[i + 1] + text[i] + text[i + 2 :]
     vowels = "aeiouy"
-    new = rng.choice(vowels) if text[i].lower() in vowels and rng.random() < 0.7 else rng.choice(string.ascii_lowercase)
+    new = rng.choice(vowels) if text[i].lower() in vowels and rng.random() < 0.7 else rng.choice(
+        BESIDE[text[i].lower()] if rng.random() < 0.7 else string.ascii_lowercase)
     return text[:i] + (new if draw < 0.85 else text[i] + new) + text[i + 1 :]
 
 
 def noisy(rng: random.Random, text: str) -> str:
     """The text with the spaces and letters that people leave out or get wrong."""
-    if rng.random() < 0.05:
+    if rng.random() < 0.06:
         text = "".join(c for c in text if c != " " or rng.random() > 0.25)
-    if rng.random() < 0.2:
+    if rng.random() < 0.28:
         text = misspelt(rng, text)
-        text = misspelt(rng, text) if rng.random() < 0.4 else text
+        while rng.random() < 0.4:
+            text = misspelt(rng, text)
     return text.lower() if rng.random() < 0.3 else text
