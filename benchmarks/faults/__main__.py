@@ -6,24 +6,15 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import importlib
 import multiprocessing
 import os
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from ldm.cli import CommandParser, count, natural, print_table, run_command
 
 KINDS = ("kill", "resume", "pickles", "mutations", "pictures", "configs", "overrides")
-
-
-def run(kind: str, seed: int, count: int | None) -> tuple[tuple[str, int, int, str], list[str]]:
-    """(kind, trials that were handled well, trials, time), and what happened in the others."""
-    module, start = importlib.import_module(f"benchmarks.faults.{kind}"), time.monotonic()
-    good, total, failed = module.run(seed, count or module.COUNT)
-    print(f"{kind}: {good} of {total}", *failed, sep="\n  ", file=sys.stderr, flush=True)
-    return (kind, good, total, f"{time.monotonic() - start:.0f} s"), failed
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,13 +25,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}; default: all")
     parser.add_argument("--count", type=count, help="trials of each kind; default: each kind's own number")
     parser.add_argument("--seed", type=natural, default=0, help="seed of what is drawn at random")
-    parser.add_argument("--jobs", type=count, default=os.cpu_count(), metavar="N", help="kinds that are tried at a time")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1, metavar="N",
+                        help="kinds that are tried at a time; default: one for each core")
     opt = parser.parse_args(arguments)
     if unknown := set(opt.kinds) - set(KINDS):
         parser.error(f"{', '.join(sorted(unknown))}: the kinds are {', '.join(KINDS)}")
+    from benchmarks.faults.runs import try_kind  # a module of its own: a spawned process finds it by name
+
     kinds = opt.kinds or KINDS
-    with ProcessPoolExecutor(opt.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        ended = list(pool.map(run, kinds, [opt.seed] * len(kinds), [opt.count] * len(kinds)))
+    with ProcessPoolExecutor(opt.jobs, multiprocessing.get_context("spawn")) as pool:
+        ended = list(pool.map(partial(try_kind, seed=opt.seed, count=opt.count), kinds))
     rows = [row for row, _ in ended]
     failures = [f"{row[0]}: {failure}" for row, failed in ended for failure in failed]
     print_table(("kind", "handled well", "trials", "time"), rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import runpy
 import signal
@@ -224,3 +225,10 @@ def full_disk(path: str) -> OSError:
     """What writing says when there is no room."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
+
+def try_kind(kind: str, seed: int, count: int | None) -> tuple[tuple[str, int, int, str], list[str]]:
+    """(kind, trials that were handled well, trials, time), and what happened in the others."""
+    module, start = importlib.import_module(f"benchmarks.faults.{kind}"), time.monotonic()
+    good, total, failed = module.run(seed, count or module.COUNT)
+    print(f"{kind}: {good} of {total}", *failed, sep="\n  ", file=sys.stderr, flush=True)
+    return (kind, good, total, f"{time.monotonic() - start:.0f} s"), failed
