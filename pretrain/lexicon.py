@@ -96,7 +96,7 @@ class Lexicon:
             candidates |= set(file.read_text(encoding="utf-8").split("\n"))
         tables = [table for name, table in vars(self.module).items()
                   if name.isupper() and name not in ("V", "NOUNS", "STRANGE") and not isinstance(table, str)]
-        source = json.dumps(tables, ensure_ascii=False).lower()
+        source = json.dumps(tables, ensure_ascii=False, default=vars).lower()
         known = {word.lower() for forms in self.forms.values() for word, *_ in forms if len(word) > 1}
         known |= {c.lower() for c in COLOURS}
         if language in ("ko", "ja"):

@@ -26,7 +26,7 @@ from ldm.cli import CommandParser, count, run_command, share, training_seed
 from ldm.data.emoji import COLOURS
 from ldm.errors import UserError
 from ldm.files import write_bytes
-from pretrain.languages import CLOSE, FRAMES, OPEN, Meaning, Thing, gaps, weighted
+from pretrain.languages import CLOSE, FRAMES, OPEN, Chatter, Meaning, Thing, gaps, weighted
 
 if TYPE_CHECKING:
     from pretrain.lexicon import Lexicon
@@ -67,6 +67,7 @@ def random_meaning(rng: random.Random, lexicon: Lexicon) -> Meaning:
 def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterator[Pair]:
     """Pairs without end, of sentences as people type them."""
     grammar = lexicon.module
+    chatter: Chatter | None = getattr(grammar, "CHATTER", None)
     while True:
         meaning = random_meaning(rng, lexicon)
         if len(meaning.english.split()) > 24:
@@ -77,10 +78,9 @@ def natural_pairs(rng: random.Random, language: str, lexicon: Lexicon) -> Iterat
         if len(meaning.things) == 1 and meaning.things[0].name and rng.random() < 0.02:
             like, between = rng.choice(grammar.LIKES), rng.choice((" ", ", ", "... ", ". "))
             text = like.format(lexicon.noun(rng, meaning.things[0])) + between + text
-        chatter = getattr(grammar, "chatter", None)
         while rng.random() < (0.16 if chatter else 0.05):
-            talk, between = rng.choice(grammar.TALK), rng.choice((", ", ". ", "... ", "! ", " ", " "))
-            talk = chatter(rng) if chatter and rng.random() < 0.8 else talk
+            talk = chatter(rng) if chatter and rng.random() < 0.8 else rng.choice(grammar.TALK)
+            between = rng.choice((", ", ". ", "... ", "! ", " ", " "))
             text = rng.choice((f"{talk}{between}{text}", f"{text}{between}{talk}"))
         text, left_out = gaps(grammar.noisy(rng, text) if rng.random() < 0.7 else text)
         yield Pair(" ".join(text.split()), meaning.english, left_out)

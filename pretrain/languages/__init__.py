@@ -8,8 +8,9 @@ come from the generator that is handed on.
 from __future__ import annotations
 
 import random
+import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -89,6 +90,29 @@ def weighted(rng: random.Random, table: Sequence[tuple[T, float]]) -> T:
 def words(text: str) -> list[str]:
     """The words of a table that are separated by commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def keep_back(rng: random.Random, thing: Thing) -> tuple[str, Thing]:
+    """What is said of a thing only afterwards, "number", "size" or "tint", and the thing without it; "" where it has
+    none of them."""
+    plain = {"size": replace(thing, size=""), "tint": replace(thing, tint=""), "number": replace(thing, number=1)}
+    said = [name for name, without in plain.items() if without != thing and getattr(thing, name) != "odd"]
+    last = rng.choice(said) if said else ""
+    return last, plain.get(last, thing)
+
+
+class Chatter:
+    """What is said beside a request and says nothing about the picture: phrases whose slots, {verb}, are filled from
+    the lists of that name, `verbs`."""
+
+    def __init__(self, vocabulary: dict[str, Any]) -> None:
+        self.phrases = words(vocabulary["chatter"])
+        slots = {slot for phrase in self.phrases for _, slot, _, _ in string.Formatter().parse(phrase) if slot}
+        self.fill = {slot: words(vocabulary[f"{slot}s"]) for slot in sorted(slots)}
+
+    def __call__(self, rng: random.Random) -> str:
+        """One of them."""
+        return rng.choice(self.phrases).format(**{slot: rng.choice(table) for slot, table in self.fill.items()})
 
 
 def gaps(text: str) -> tuple[str, tuple[str, ...]]:

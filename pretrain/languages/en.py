@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import random
 import string
-from dataclasses import replace
 from typing import Any
 
 from ldm.data.emoji import plural, with_article
-from pretrain.languages import CLOSE, NUMBERS, OPEN, Meaning, Noun, Thing, maybe, vocabulary, weighted, words
+from pretrain.languages import (
+    CLOSE,
+    NUMBERS,
+    OPEN,
+    Chatter,
+    Meaning,
+    Noun,
+    Thing,
+    keep_back,
+    maybe,
+    vocabulary,
+    weighted,
+    words,
+)
 
 V = vocabulary("en")
 NOUNS = V["nouns"]
@@ -25,9 +37,7 @@ ASKS = words(V["asks"])
 AFTER = words(V["after"])
 TALK = words(V["talk"])
 DOINGS = words(V["doings"])
-CHATTER = words(V["chatter"])
-FILL = {"verb": words(V["verbs"]), "person": words(V["persons"]), "spot": words(V["spots"]), "when": words(V["whens"]),
-        "adjective": words(V["adjectives"]), "doing": DOINGS}
+CHATTER = Chatter(V)
 LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -86,11 +96,10 @@ def noun_phrase(rng: random.Random, thing: Thing, noun: Noun) -> str:
 
 def afterthought(rng: random.Random, thing: Thing, noun: Noun) -> str:
     """A thing, and only then its number, size or colour: "a fox, make it small". "" where it has none of them."""
-    said = [name for name in ("size", "tint", "number") if getattr(thing, name) not in ("", 1, "odd")]
-    if not said:
+    last, plain = keep_back(rng, thing)
+    if not last:
         return ""
-    last = rng.choice(said)
-    text = noun_phrase(rng, replace(thing, **{last: 1 if last == "number" else ""}), noun)
+    text = noun_phrase(rng, plain, noun)
     value = getattr(thing, last)
     word = amount(rng, value) if last == "number" else rng.choice(words((SIZES if last == "size" else COLOURS)[value]))
     return text + rng.choice(LATER[last]).format(word, a=with_article(word).split()[0], n=value)
@@ -133,11 +142,6 @@ def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
         mark = rng.choice(AFTER)
         text += (rng.choice((" ", " ", ", ")) if mark[0].isalpha() else maybe(rng, 0.2, " ")) + mark
     return text[:1].upper() + text[1:] if rng.random() < 0.3 else text
-
-
-def chatter(rng: random.Random) -> str:
-    """Something that is said beside a request and says nothing about the picture."""
-    return rng.choice(CHATTER).format(**{slot: rng.choice(table) for slot, table in FILL.items()})
 
 
 def misspelt(rng: random.Random, text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 from improvement.v2.sentences import ends_in_consonant
-from pretrain.languages import CLOSE, OPEN, Meaning, Noun, Thing, maybe, vocabulary, weighted, words
+from pretrain.languages import CLOSE, OPEN, Chatter, Meaning, Noun, Thing, keep_back, maybe, vocabulary, weighted, words
 
 V = vocabulary("ko")
 NOUNS = V["nouns"]
@@ -36,6 +37,7 @@ COPULAS = V["copulas"]
 NOT = V["not"]
 SOUNDS = words(V["sounds"])
 TALK = words(V["talk"])
+CHATTER = Chatter(V)
 LIKES = words(V["likes"])
 STRANGE = words(V["strange"])
 
@@ -200,19 +202,45 @@ def asked(rng: random.Random, text: str, adverb: str) -> str:
     return text + adverb + rng.choice(COPULAS)
 
 
+def afterthought(rng: random.Random, meaning: Meaning) -> tuple[Meaning, str]:
+    """(a meaning of one thing without its number, size or colour, what says that behind the request); "" where it has
+    none of them."""
+    thing = meaning.things[0]
+    last, plain = keep_back(rng, thing)
+    if not last:
+        return meaning, ""
+    if last == "number":
+        unit = counter(rng, thing)
+        word = rng.choice((f"{NATIVE[thing.number]} {unit}", f"{thing.number}{unit}", ALONE[thing.number]))
+        text = rng.choice(("{}", "{}요", "{}만", "{}로", "{} 부탁", "{}이요", "전부 {}", "다 해서 {}", "{}예요",
+                           "{} 해줘"))
+    elif last == "size":
+        word = rng.choice(words(SIZES[thing.size][1]))
+        text = rng.choice(("{}", "{}요", "{} 해줘", "{} 그려줘", "아주 {}", "좀 {}", "되게 {}", "진짜 {}",
+                           "{} 부탁해요"))
+    else:
+        noun_like, word = rng.choice(words(COLOURS[thing.tint][1])), rng.choice(words(COLOURS[thing.tint][2]))
+        text = rng.choice(("{}", "{}요", "{} 해줘", "{} 칠해줘", "{} 부탁", noun_like, f"{noun_like}이에요",
+                           f"{noun_like}이야", f"색은 {noun_like}", "색깔은 {}", "색은 {}", f"{noun_like}인 걸로"))
+    link = rng.choice((" ", " ", ", ", ". ", "... "))
+    return replace(meaning, things=(plain,)), link + text.format(word)
+
+
 def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
     """The meaning in Korean, with noun(thing, counter) for its things and other(...) for some that are not meant."""
-    register = rng.random()
-    request = register < 0.55
+    request, afterwards = rng.random() < 0.55, ""
+    if len(meaning.things) == 1 and rng.random() < 0.1:
+        meaning, afterwards = afterthought(rng, meaning)
     phrases, adverbs = [], []
     for i, thing in enumerate(meaning.things):
         last = i == len(meaning.things) - 1
         phrase, adverb = noun_phrase(rng, thing, noun, late=last and not meaning.frame)
         if meaning.ground and rng.random() < 0.02 and last:
             phrase = f"{other(thing, '')} {rng.choice(NOT)} {phrase}"
-        elif last and len(meaning.things) == 1 and rng.random() < 0.04:
+        elif last and len(meaning.things) == 1 and rng.random() < 0.07:
             wrong = other(thing, "")
-            phrase = wrong + rng.choice((" 말고", " 말고", " 말고 그냥", " 대신", " 대신에", " 아니고",
+            phrase = wrong + rng.choice(("? 아 아니다", "? 아니", "... 아니다", "? 아니 아니", "? 말고", " 아니",
+                "? 아니 그냥", " 말고", " 말고", " 말고", " 말고", " 말고 그냥", " 대신", " 대신에", " 아니고",
                 particle(wrong, "이 아니라", "가 아니라"), " 말구", " 빼고")) + f" {phrase}"
         phrases.append(phrase)
         adverbs.append(adverb)
@@ -277,6 +305,7 @@ def write(rng: random.Random, meaning: Meaning, noun: Noun, other: Noun) -> str:
     elif adverb:
         text = f"{text} {adverb}"
     text += tail
+    text += afterwards
     if rng.random() < 0.13:
         text = rng.choice(BEFORE) + rng.choice((" ", " ", " ", ", ")) + text
     if rng.random() < 0.04:
@@ -292,6 +321,9 @@ ONSETS = ("ᄀᄁ", "ᄀᄏ", "ᄃᄄ", "ᄃᄐ", "ᄇᄈ", "ᄇᄑ", "ᄉᄊ", 
 VOWELS = {unicodedata.normalize("NFKC", a): unicodedata.normalize("NFKC", b)
           for pair in CONFUSED for a, b in zip(pair, pair[::-1], strict=True)}
 ONSET = {a: b for pair in ONSETS for a, b in zip(pair, pair[::-1], strict=True)}
+LETTER = {chr(0x1100 + i): c for i, c in enumerate("ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ")} | {
+    chr(0x1161 + i): chr(0x314F + i) for i in range(21)} | {
+    chr(0x11A8 + i): c for i, c in enumerate("ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ")}  # by itself
 CODAS = [chr(code) for code in range(0x11A8, 0x11C3)]
 
 
@@ -303,6 +335,9 @@ def misspelt(rng: random.Random, text: str) -> str:
     i = rng.choice(places)
     onset, vowel, *coda = list(unicodedata.normalize("NFD", text[i]))
     draw = rng.random()
+    if draw < 0.05:  # a syllable that falls apart: 독수ㄹㅣ
+        apart = "".join(LETTER[c] for c in (onset, vowel, *coda))
+        return text[:i] + apart + text[i + 1 :]
     if draw < 0.4:
         vowel = VOWELS.get(vowel, vowel)
     elif draw < 0.6:
@@ -321,13 +356,14 @@ def misspelt(rng: random.Random, text: str) -> str:
 def noisy(rng: random.Random, text: str) -> str:
     """The text with the spaces and letters that people leave out or get wrong."""
     draw = rng.random()
-    if draw < 0.06:
+    if draw < 0.07:
         text = text.replace(" ", "")
-    elif draw < 0.22:
+    elif draw < 0.24:
         text = "".join(c for c in text if c != " " or rng.random() > 0.4)
-    elif draw < 0.25:
+    elif draw < 0.29:
         text = "".join(c + maybe(rng, 0.08, " ") for c in text)
-    if rng.random() < 0.16:
+    if rng.random() < 0.24:
         text = misspelt(rng, text)
-        text = misspelt(rng, text) if rng.random() < 0.25 else text
+        while rng.random() < 0.35:
+            text = misspelt(rng, text)
     return text
