@@ -5,7 +5,7 @@ import pytest
 from evaluation.prompts import FOLDER, Prompt, alternatives, judge, names_it, normal, read_prompts, read_rows, said
 
 ENOUGH = {"ko_dev": 150, "ko_unseen": 150, "en_dev": 75, "en_unseen": 150, "ja_dev": 20, "ja_unseen": 40,
-          "es_dev": 20, "es_unseen": 40, "ko_polysemy": 50}
+          "es_dev": 20, "es_unseen": 40, "ko_polysemy": 50, "ko_dev2": 120, "en_dev2": 200, "en_unseen2": 149}
 
 
 @pytest.mark.parametrize("name, count", ENOUGH.items())
@@ -23,6 +23,8 @@ def test_no_prompt_to_measure_with_is_one_to_choose_by():
     for language in ("ko", "en", "ja", "es", "unknown"):
         seen, unseen = ({row["prompt"] for row in read_rows(f"{language}_{kind}")} for kind in ("dev", "unseen"))
         assert not seen & unseen and len(unseen) == len(read_rows(f"{language}_unseen"))
+    assert not {row["prompt"] for name in ("en_dev", "en_dev2") for row in read_rows(name)} & {
+        row["prompt"] for row in read_rows("en_unseen2")}
     assert len(read_rows("unknown_unseen")) == 60 <= len(read_rows("unknown_dev"))
     assert all(row["not understood"].lower() in row["prompt"].lower() for row in read_rows("unknown_unseen"))
     assert len(list(FOLDER.glob("*.tsv"))) == len(ENOUGH) + 2

@@ -69,7 +69,8 @@ def test_a_model_that_only_draws_draws_the_same(drawing_model, precision, larges
     model = drawing_model
     plain = sample_prompt(model, "a red apple", [1, 2], steps=4)
     draw_only(model, precision)
-    assert isinstance(model.model.diffusion_model.out[2], packing.Packed)
+    packs = packing.can_pack(torch.bfloat16 if precision == "bf16" else torch.float32)  # not everywhere
+    assert isinstance(model.model.diffusion_model.out[2], packing.Packed) == packs
     for _ in range(2):
         assert (sample_prompt(model, "a red apple", [1, 2], steps=4, precision=precision) - plain).abs().max() < largest
 

@@ -1,6 +1,7 @@
 """The page through its API, as other programs call it, and what it refuses."""
 
 import json
+import os
 import time
 import urllib.error
 import urllib.request
@@ -23,7 +24,8 @@ def opened(folder, *arguments):
     """(the page's server, its address), on folders of its own."""
     urls = []
     opt = get_parser().parse_args(["--logdir", str(folder / "logs"), "--outdir", str(folder / "out"), *arguments])
-    opt.port = free_port(LOCAL[0], 7900)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    opt.port = free_port(LOCAL[0], 7900 + 50 * worker)  # two that look at once would find the same
     return serve(opt, urls.append, block=False), urls[0]
 
 
