@@ -10,31 +10,20 @@ import torch
 from improvement.v2.aligner import Aligner, SourceEncoding
 
 
-def cross_attention(aligner: Aligner, source: SourceEncoding, token_embeddings: torch.Tensor, prefix: torch.Tensor
-                    ) -> torch.Tensor:
-    """How much the decoder takes from each source token for each token of a translation, [B, N, M]: the mean over the
-    heads, and over the layers but the first of several, which looks before it knows what for. Arguments are those of
-    `Aligner.forward`."""
-    maps: list[torch.Tensor] = []
-    hooks = []
-    for layer in list(aligner.decoder.layers)[len(aligner.decoder.layers) > 1 :]:
-        hooks.append(layer.multihead_attn.register_forward_pre_hook(
-            lambda module, args, options: (args, options | {"need_weights": True}), with_kwargs=True))
-        hooks.append(layer.multihead_attn.register_forward_hook(lambda module, args, output: maps.append(output[1])))
-    try:
-        aligner(source, token_embeddings, prefix)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return torch.stack(maps).mean(dim=0)
+def hide_each(words: Sequence[int]) -> torch.Tensor:
+    """bool [W, M]: for each of W words the source tokens, of these words, that are its; -1 is none."""
+    return torch.tensor(words) == torch.arange(max(words) + 1)[:, None]
 
 
-def align(attention: torch.Tensor, words: Sequence[int]) -> list[int]:
-    """The source word that each token of a translation takes most from, by attention [N, M] to source tokens of these
-    words; -1 is none, and at least one has one. Words whose tokens are known otherwise, as copies are, have none."""
-    columns = torch.tensor(words, device=attention.device)
-    taken = torch.stack([attention[:, columns == word].sum(dim=1) for word in range(max(words) + 1)], dim=1)
-    return taken.argmax(dim=1).tolist()
+def align(aligner: Aligner, without: SourceEncoding, token_embeddings: torch.Tensor, tokens: torch.Tensor) -> list[int]:
+    """The source word that each token of a translation needs most: that without which it is least likely (occlusion:
+    Zeiler and Fergus, arXiv 1311.2901; where a decoder looks says less: Jain and Wallace, arXiv 1902.10186).
+
+    without: the sentence, each time without another of its words; tokens [1, N]: ids of the extended vocabulary.
+    """
+    tokens = tokens.expand(len(without.memory), -1)
+    logits = aligner(without, token_embeddings, tokens[:, :-1])[1]
+    return logits.log_softmax(dim=-1).gather(2, tokens[..., None])[..., 0].argmin(dim=0).tolist()
 
 
 def weighed_words(text: str, weights: Sequence[float], spans: Sequence[tuple[int, int]]

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from improvement.v2 import names
 from improvement.v2.aligner import Aligner, SourceEncoding, load_aligner, spelt
-from improvement.v2.alignment import align, cross_attention, weighed_words
+from improvement.v2.alignment import align, hide_each, weighed_words
 from improvement.v2.coverage import Coverage
 from improvement.v2.names import Names, NameTokens
 from ldm.errors import UserError
@@ -180,11 +180,13 @@ class MultilingualEmbedder(nn.Module):
                                verbose=False)["offset_mapping"]
         return weighed_words(text, weights, spans)
 
-    def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False
-                ) -> SourceEncoding:
-        """Encode prompts in which placeholders may stand: memory [B, M, 2 H]. Raises UserError as tokenize does."""
+    def forward(self, prompts: Sequence[str], placeholders: Sequence[str] = (), ignore_case: bool = False,
+                hidden: torch.Tensor | None = None) -> SourceEncoding:
+        """Encode prompts in which placeholders may stand, without the tokens that are hidden, bool [B, M]: memory
+        [B, M, 2 H]. Raises UserError as tokenize does."""
         texts, used = self.substitute(prompts, placeholders, ignore_case)
         ids, mask, spans = self.encode_texts(texts)
+        mask = mask if hidden is None else mask & ~hidden
         device = self.model.device
         options: dict[str, torch.Tensor] = {}
         found, sure = None, None
@@ -298,8 +300,13 @@ class AlignedEmbedder(BERTEmbedder):
                 stands = [m for m in sorted(names) if m >= token - V and names[m] == name][:count]
                 copied[place] = [words[m] for m in (stands if len(stands) == count else [token - V] * count)]
         of_names = {word for found in copied.values() for word in found}
-        from_words = align(cross_attention(aligner, source, embeddings, tokens[:, :-1])[0],
-                           [-1 if word in of_names else word for word in words]) if set(words) - of_names - {-1} else []
+        plain = [-1 if word in of_names else word for word in words]
+        from_words: list[int] = []
+        if set(plain) != {-1}:
+            hidden = hide_each(plain)
+            without = self.translator[0]([prompt.text] * len(hidden), list(placeholders), self.tknz_fn.ignores_case,
+                                         hidden)
+            from_words = align(aligner, without, embeddings, tokens)
         ends = ids.index(end) if end in ids else len(ids)
         for n, place in enumerate(places[:ends][: self.max_seq_len - 1]):
             if place in copied:

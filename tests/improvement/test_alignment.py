@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evaluation.measures import JUDGE
-from improvement.v2.alignment import align, cross_attention, weighed_words
+from improvement.v2.alignment import hide_each, weighed_words
 from improvement.v2.sentences import random_sentences
 from ldm.data.emoji import COLOURS
 from ldm.generate import sample_prompt
@@ -50,18 +50,16 @@ def test_a_plain_prompt_stays_what_it_was(v2_model):
     assert not torch.equal(sample_prompt(v2_model, "(빨간:2) 사과", [0], "dpm_solver", 2), one)
 
 
-def test_the_decoders_attention_is_what_it_computes_with(v2_model):
-    encoder = v2_model.cond_stage_model
-    aligner, source = encoder.translator[1], encoder.read(["빨간 사과", "파란 배경 위의 고양이"], [])
-    prefix = encoder.tokenize(["빨간 사과", "파란 배경 위의 고양이"], {})[:, :5]
+def test_what_is_hidden_is_not_read(v2_model):
+    encoder = v2_model.cond_stage_model.translator[0]
+    words = [-1, *[0] * 4, -1, 1, 1, -1]  # letters of a syllable that is no token of its own are tokens
     with torch.no_grad():
-        before = aligner(source, encoder.token_embeddings.weight, prefix)[1]
-        attention = cross_attention(aligner, source, encoder.token_embeddings.weight, prefix)
-        assert torch.equal(aligner(source, encoder.token_embeddings.weight, prefix)[1], before), "nothing is left"
-    assert attention.shape == (2, 6, source.mask.shape[1])
-    assert torch.allclose(attention.sum(dim=-1), torch.ones(2, 6), atol=1e-5)
-    assert not attention[0][:, ~source.mask[0]].any()
-    assert not any(layer.multihead_attn._forward_hooks for layer in aligner.decoder.layers)
+        hidden = encoder(["빨간 나비"] * 2, hidden=hide_each(words))
+        for row, other in enumerate(("간빨 나비", "빨간 비나")):
+            same = encoder([other] * 2, hidden=hide_each(words))
+            read = hidden.mask[row]
+            assert torch.equal(same.mask[row], read) and read.tolist() == [word != row for word in words]
+            assert torch.allclose(hidden.memory[row][read], same.memory[row][read], atol=1e-5)
 
 
 def test_a_word_ends_at_a_space_and_where_the_weight_changes():
@@ -69,12 +67,6 @@ def test_a_word_ends_at_a_space_and_where_the_weight_changes():
     assert weighed_words(text, weights, [(0, 0), (0, 2), (2, 4), (4, 5), (5, 6), (2, 3)]) == (
         [-1, 0, 1, 1, 2, -1], [1.5, 2, 1])
     assert weighed_words("", [], [(0, 0)]) == ([-1], [])
-
-
-def test_a_token_comes_from_the_word_that_it_takes_most_from():
-    attention = torch.tensor([[0.6, 0.2, 0.2], [0.1, 0.5, 0.4], [0.1, 0.3, 0.6]])
-    assert align(attention, [0, 1, 1]) == [0, 1, 1]
-    assert align(attention, [-1, 1, 0]) == [0, 1, 0], "a copied word is nobody else's"
 
 
 @pytest.mark.slow
