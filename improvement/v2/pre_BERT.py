@@ -283,8 +283,8 @@ class AlignedEmbedder(BERTEmbedder):
 
     @torch.no_grad()
     def token_weights(self, prompt: Prompt, placeholders: Placeholders) -> list[float]:
-        """The weight of each token of a prompt's translation: that of the word it comes from, by where the aligner
-        looked (`improvement.v2.alignment`). What is copied, placeholders and names, comes from where it stands."""
+        """The weight of each token of a prompt's translation: that of the word without which it is least
+        likely (`improvement.v2.alignment`). What is copied, placeholders and names, comes from where it stands."""
         weights = [1.0] * self.max_seq_len
         words, word_weights = self.translator[0].weighed_words(prompt, list(placeholders), self.tknz_fn.ignores_case)
         if not self.tknz_fn.ids(prompt.text) or not word_weights:
