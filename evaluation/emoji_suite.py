@@ -21,7 +21,7 @@ import numpy as np
 
 from evaluation.measures import JUDGE, background, both_right, interval, print_report
 from evaluation.pairs import two_words
-from evaluation.suite import BY_ITSELF, Suite, suite_flags
+from evaluation.suite import BY_ITSELF, Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import contact_sheet, open_images, save_image
@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f"--parts {' '.join(sorted(asked & PAIRS))}: two words in a prompt need two concepts, and "
                             "no --variant v1, where each word has an adapter of its own")
         asked -= PAIRS
+    folders = held_out_folders(opt) if asked & FOLDERS else []  # first: a wrong name must not cost minutes
     suite = Suite(opt, opt.variant)
-    folders = suite.held_out_folders() if asked & FOLDERS else []  # first: a wrong name must not cost minutes
     report = seen(suite) if "seen" in asked else {}
     if parts := tuple(part for part in ("heldout", "initword", *BY_ITSELF) if part in asked):
         report |= words(suite, folders, parts)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from evaluation.suite import Suite, suite_flags
+from evaluation.suite import Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, picture_seed, run_command
 from ldm.data.pictures import open_images, save_image, titled_columns
 from load import VARIANTS, check_files
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     suite = Suite(opt, opt.variant)
     other = Suite(opt, opt.beside) if opt.beside else None
     rows: list[list[Image.Image | str]] = []
-    for folder in suite.held_out_folders():
+    for folder in held_out_folders(opt):
         word = suite.learn(folder)
         suite.model.embedding_manager.load(word)
         training = open_images(folder)[:TRAINING]

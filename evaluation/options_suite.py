@@ -10,14 +10,20 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
+import json
+import multiprocessing
+from argparse import Namespace
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from evaluation.measures import interval, print_report
-from evaluation.suite import BY_ITSELF, Suite, suite_flags
-from ldm.cli import CommandParser, number, run_command
+from evaluation.suite import BY_ITSELF, Suite, held_out_folders, suite_flags
+from ldm.cli import CommandParser, count, number, run_command
 from ldm.data.pictures import open_images
+from ldm.files import write_bytes
 from ldm.progress import bar
 
 # name -> what train_new.py is given for it
@@ -34,34 +40,51 @@ PLAIN = 16  # pictures of a word alone: more than in the report card, since diff
 MEASURES = ("top1", "top5", "clip_i", "background", "both")
 
 
+def measure_concept(opt: Namespace, name: str) -> dict[str, dict[str, float]]:
+    """Learn one concept at the defaults and with each option, in a process of its own: {option: {measure: mean}}."""
+    suite = Suite(Namespace(**vars(opt) | {"concepts": [name]}), opt.variant)
+    (folder,) = held_out_folders(suite.opt)
+    training = open_images(folder)
+    found = {}
+    for option, overrides in {"default": (), **{o: OPTIONS[o] for o in opt.options}}.items():
+        suite.model.embedding_manager.load(
+            suite.learn_by_itself(folder, option) if option in BY_ITSELF else
+            suite.learn(folder, overrides, "runs" if option == "default" else option))
+        measured = suite.measure("*", suite.by_slug[name], training, PLAIN)
+        found[option] = {measure: float(np.mean(measured[measure])) for measure in MEASURES}
+    return found
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print what each option adds to the defaults."""
     parser = CommandParser(
         description="Compare words learned with options of training to words learned without.",
         example="python -m evaluation.options_suite --every 5 --json report.json")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}, "
+                        "again after each concept")
     parser.add_argument("--options", nargs="+", choices=OPTIONS, default=list(OPTIONS), help="what to compare")
     parser.add_argument("--every", type=number(float, 1, 1000), default=1, metavar="N",
                         help="take every Nth concept, such as 5.5")
+    parser.add_argument("--jobs", type=count, default=1, metavar="N", help="concepts at once, each in a process "
+                        "of its own; with OMP_NUM_THREADS=1, as many as there are cores")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
-    suite = Suite(opt, opt.variant)
-    folders = suite.held_out_folders()
-    chosen = [folders[int(i * opt.every)] for i in range(max(1, round(len(folders) / opt.every)))]
+    folders = held_out_folders(opt)
+    chosen = [folders[int(i * opt.every)].name for i in range(max(1, round(len(folders) / opt.every)))]
     found: dict[str, list[float]] = {}
-    for folder in bar(chosen, desc="held-out concepts"):
-        concept, training = suite.by_slug[folder.name], open_images(folder)
-        base: dict[str, float] = {}
-        for name, overrides in {"default": (), **{o: OPTIONS[o] for o in opt.options}}.items():
-            suite.model.embedding_manager.load(
-                suite.learn_by_itself(folder, name) if name in BY_ITSELF else
-                suite.learn(folder, overrides, "runs" if name == "default" else name))
-            means = {m: float(np.mean(v)) for m, v in suite.measure("*", concept, training, PLAIN).items()
-                     if m in MEASURES}
-            base = base or means
-            for measure, value in means.items():
-                key = f"default/{measure}" if name == "default" else f"{name}_minus_default/{measure}"
-                found.setdefault(key, []).append(value - (0 if name == "default" else base[measure]))
-    print_report({name: interval(values) for name, values in found.items()}, opt.json)
+    report: dict[str, dict[str, Any]] = {}
+    with ProcessPoolExecutor(opt.jobs, multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(measure_concept, opt, name) for name in chosen]
+        for job in bar(as_completed(jobs), desc="held-out concepts", total=len(jobs)):
+            measured = job.result()
+            for option, means in measured.items():
+                for measure, value in means.items():
+                    key = f"default/{measure}" if option == "default" else f"{option}_minus_default/{measure}"
+                    found.setdefault(key, []).append(
+                        value - (0 if option == "default" else measured["default"][measure]))
+            report = {name: interval(values) for name, values in found.items()}
+            if opt.json:
+                write_bytes(opt.json, json.dumps(report, indent=1).encode())
+    print_report(report, None)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.measures import background, both_right, interval, print_report
-from evaluation.suite import COMPANIONS, Suite, suite_flags
+from evaluation.suite import COMPANIONS, Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, count, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import open_images
@@ -74,12 +74,11 @@ def main(arguments: list[str] | None = None) -> None:
                         help="what to compare with the first of them")
     parser.add_argument("--seen", type=count, default=100, metavar="N", help="how many seen words")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
-    suite = Suite(opt)
+    folders, suite = held_out_folders(opt), Suite(opt)
 
     from ldm.generate import draw_only
 
     draw_only(suite.model)
-    folders = suite.held_out_folders()
     seen = random.Random(1).sample([c for c in suite.concepts if not c["held_out"]], 2 if opt.quick else opt.seen)
     found: dict[str, list[float]] = {}
 

@@ -37,6 +37,25 @@ BY_ITSELF: dict[str, tuple[tuple[str, ...], str]] = {
 COMPANIONS = ("red apple", "banana", "tiger", "hamburger", "penguin", "sunflower")
 
 
+def read_concepts() -> list[dict[str, Any]]:
+    """What the judge knows: the name, slug and kind of each concept, and whether it is held out."""
+    return json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
+
+
+def held_out_folders(opt: Namespace) -> list[Path]:
+    """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for. Raises
+    UserError for others."""
+    if not opt.data_root.is_dir():
+        raise UserError(f"--data_root {opt.data_root}: no such folder")
+    held_out = {c["slug"] for c in read_concepts() if c["held_out"]}
+    folders = {f.name: f for f in sorted(opt.data_root.iterdir()) if f.name in held_out}
+    if not folders:
+        raise UserError(f"{opt.data_root}: no folder here is named like a held-out concept")
+    if unknown := set(opt.concepts or ()) - set(folders):
+        raise UserError(f"{', '.join(sorted(unknown))}: not among the held-out concepts in {opt.data_root}")
+    return [folders[name] for name in opt.concepts or folders][: 2 if opt.quick else None]
+
+
 class Suite:
     """Model, judge and names, and how to draw and to measure with them."""
 
@@ -46,13 +65,11 @@ class Suite:
         self.opt, self.variant = opt, variant
         self.sampler = "dpm_solver", opt.ddim_steps  # by name, and its steps
         check_files(opt.ckpt_path, opt.config)
-        if not opt.data_root.is_dir():
-            raise UserError(f"--data_root {opt.data_root}: no such folder")
-        self.concepts: list[dict[str, Any]] = json.loads((JUDGE / "concepts.json").read_text(encoding="utf-8"))
+        self.concepts = read_concepts()
         self.index = {c["name"]: i for i, c in enumerate(self.concepts)}
         self.by_slug = {c["slug"]: c for c in self.concepts}
         if opt.concepts:
-            self.held_out_folders()
+            held_out_folders(opt)
 
         from ldm.judge import CLIPEvaluator
         from ldm.serialization import read_tensors
@@ -60,16 +77,6 @@ class Suite:
         self.model = load_model(Namespace(**vars(opt) | {"variant": variant}))
         self.judge = CLIPEvaluator(str(JUDGE))
         self.references = read_tensors(JUDGE / "concepts.safetensors")["features"].float()
-
-    def held_out_folders(self) -> list[Path]:
-        """The folders of pictures whose name is a held-out concept's, or those of them that --concepts asks for."""
-        root = self.opt.data_root
-        folders = {f.name: f for f in sorted(root.iterdir()) if self.by_slug.get(f.name, {}).get("held_out")}
-        if not folders:
-            raise UserError(f"{root}: no folder here is named like a held-out concept")
-        if unknown := set(self.opt.concepts or ()) - set(folders):
-            raise UserError(f"{', '.join(sorted(unknown))}: not among the held-out concepts in {root}")
-        return [folders[name] for name in self.opt.concepts or folders][: 2 if self.opt.quick else None]
 
     def draw(self, prompts: list[str], seed: int = 0) -> list[Image.Image]:
         """One picture for each prompt, by `self.sampler`; the seeds follow each other."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.measures import interval, print_report
-from evaluation.suite import Suite, suite_flags
+from evaluation.suite import Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, run_command
 from ldm.data.pictures import open_images
 from ldm.progress import bar
@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write {metric: {value, low, high, n}}")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["v1"], help="what to compare with the base")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    folders = held_out_folders(opt)
     base, v1 = Suite(opt), Suite(opt, "v1")
-    folders = base.held_out_folders()
     ordinary, other_noise = (base.judge.encode_images(base.draw(list(ORDINARY), seed)) for seed in (0, 100))
     differences: dict[str, list[float]] = {}
     for folder in bar(folders, desc="held-out concepts"):

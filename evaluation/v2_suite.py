@@ -24,7 +24,7 @@ from PIL import Image
 
 from evaluation.measures import background, interval, print_report, ratio
 from evaluation.prompts import FOLDER, judge, names_it, read_prompts, read_rows
-from evaluation.suite import Suite, suite_flags
+from evaluation.suite import Suite, held_out_folders, suite_flags
 from improvement.v2.sentences import PAIRS, Sentence, random_noun, random_sentence, random_sentences, read_pairs, unseen
 from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, with_article
@@ -186,8 +186,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=Path, default=PAIRS, metavar="CSV", help="what the aligner was trained on")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     check_files(opt.pairs)
+    folders = held_out_folders(opt)
     comparison = Comparison(opt)
-    folders = comparison.base.held_out_folders()
     report = comparison.sentences(50 if opt.quick else 1000)
     report |= comparison.typed()
     report |= comparison.seen_words(16 if opt.quick else 300)
