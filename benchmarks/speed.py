@@ -130,6 +130,8 @@ def one_side(name: str, key: str, folder: Path, precision: str) -> dict[str, flo
     if name == Theirs.name:  # what is imported when it is first asked for is no part of loading
         from diffusers import LDMTextToImagePipeline
         from transformers import BertTokenizer  # noqa: F401
+    else:
+        meta_model(model_config(folder), folder)
     start = clock()
     if key != "load":
         side = (Ours if name == Ours.name else Theirs)(folder, precision)

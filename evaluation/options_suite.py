@@ -25,6 +25,7 @@ from ldm.cli import CommandParser, count, number, run_command
 from ldm.data.pictures import open_images
 from ldm.files import write_bytes
 from ldm.progress import bar
+from load import check_files
 
 # name -> what train_new.py is given for it
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=count, default=1, metavar="N", help="concepts at once, each in a process "
                         "of its own; with OMP_NUM_THREADS=1, as many as there are cores")
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
+    check_files(opt.ckpt_path, opt.config)
     folders = held_out_folders(opt)
     chosen = [folders[int(i * opt.every)].name for i in range(max(1, round(len(folders) / opt.every)))]
     found: dict[str, list[float]] = {}
