@@ -56,10 +56,10 @@ def main(arguments: list[str] | None = None) -> None:
     opt = suite_flags(parser, "outputs/emoji_suite").parse_args(arguments)
     if opt.typed:
         return draw_typed(opt)
-    suite = Suite(opt, opt.variant)
+    folders, suite = held_out_folders(opt), Suite(opt, opt.variant)
     other = Suite(opt, opt.beside) if opt.beside else None
     rows: list[list[Image.Image | str]] = []
-    for folder in held_out_folders(opt):
+    for folder in folders:
         word = suite.learn(folder)
         suite.model.embedding_manager.load(word)
         training = open_images(folder)[:TRAINING]

@@ -76,10 +76,15 @@ def both_right(judge: CLIPEvaluator, pictures: list[Image.Image], references: to
             for (a, b), (left, right) in zip(targets, top, strict=True)]
 
 
+def write_report(report: dict[str, dict], path: Path) -> None:
+    """Write {metric: interval} as JSON."""
+    write_bytes(path, json.dumps(report, indent=1).encode())
+
+
 def print_report(report: dict[str, dict], path: Path | None) -> None:
     """Print {metric: interval} as a table; with a path, write it there as JSON too."""
     rows = [(name, r["value"], r["low"], r["high"], r["n"]) for name, r in report.items()]
     print_table(("metric", "value", "low", "high", "n"), rows)
     if path:
-        write_bytes(path, json.dumps(report, indent=1).encode())
+        write_report(report, path)
         say(path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import json
 import multiprocessing
 from argparse import Namespace
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.measures import interval, print_report
+from evaluation.measures import interval, print_report, write_report
 from evaluation.suite import BY_ITSELF, Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, count, number, run_command
 from ldm.data.pictures import open_images
-from ldm.files import write_bytes
 from ldm.progress import bar
 from load import check_files
 
@@ -85,8 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
                         value - (0 if option == "default" else measured["default"][measure]))
             report = {name: interval(values) for name, values in found.items()}
             if opt.json:
-                write_bytes(opt.json, json.dumps(report, indent=1).encode())
-    print_report(report, None)
+                write_report(report, opt.json)  # the long way to the last may be cut short
+    print_report(report, opt.json)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,17 @@ from __future__ import annotations
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evaluation.measures import background, both_right, interval, print_report
+from evaluation.measures import background, both_right, interval, print_report, write_report
 from evaluation.suite import COMPANIONS, Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, count, run_command
 from ldm.data.emoji import COLOURS, with_article
 from ldm.data.pictures import open_images
-from ldm.files import write_bytes
 from ldm.progress import bar
 
 SAMPLERS = {"ddim_200": ("ddim", 200), "ddim_50": ("ddim", 50), "ddim_20": ("ddim", 20),
@@ -92,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         """What is found so far, in --json too: the long way there may be cut short."""
         report = {name: interval(values) for name, values in sorted(found.items())}
         if opt.json:
-            write_bytes(opt.json, json.dumps(report, indent=1).encode())
+            write_report(report, opt.json)
         return report
 
     first: list[dict[str, float]] = []
