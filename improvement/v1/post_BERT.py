@@ -1,11 +1,16 @@
-"""v1: an adapter and a small transformer behind the text encoder, learned together with the new word."""
+"""v1: an adapter and a small transformer behind the text encoder, learned in one run with the new word.
+
+The word is what it would be without them, bit for bit. They learn what its feature lacks where it stands alone, and to
+leave it as it is beside a second thing, which would be drowned by it.
+"""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import nn
@@ -17,6 +22,7 @@ from ldm.modules.diffusionmodules.util import zero_module
 from ldm.modules.embedding_manager import EmbeddingManager, Layout, LoadedWord
 from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
+from ldm.placeholders import split_prompt
 from ldm.schema import Range, Rate, Weight
 from ldm.serialization import check_weights
 
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
     from ldm.modules.encoders.text_encoder import TextEncoder
 
 MAX_LAYERS = 64  # of what an adapter's file asks for
+# How a second thing, {1}, stands beside a learned word, {0}.
+COMPANY = ("{0} and a {1}", "{1} and a {0}", "{0} with a {1}", "{1} with a {0}", "{0} next to a {1}",
+           "{1} next to a {0}")
 
 
 Bottleneck = Annotated[int, Range(0, 10**6)]
@@ -79,6 +88,7 @@ class PostBERTManager(EmbeddingManager):
     ):
         self._sizes, self.everywhere = {"bottleneck": bottleneck, "n_layer": n_layer}, everywhere
         self.adapted: set[str] | None = None  # words that the layers were learned with; None: all
+        self.part: Literal["both", "vectors", "layers"] = "both"  # what gradients are for, see refine
         super().__init__(embedder, **kwargs)
 
     def reset_parameters(self) -> None:
@@ -92,7 +102,13 @@ class PostBERTManager(EmbeddingManager):
 
         There the output is turned, not stretched: it keeps the length that the text encoder gave. Free to grow it
         becomes two to three times as long as any word's, and drowns the rest of the prompt.
+
+        For the part "vectors" features are what they are without the layers; for "layers" the vectors get no gradient.
         """
+        if self.part == "vectors":
+            return features
+        if self.part == "layers":
+            features = features.detach()
         refined = self.post_bert(features)
         if not self.everywhere:
             refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
@@ -101,6 +117,11 @@ class PostBERTManager(EmbeddingManager):
         if self.everywhere:
             return refined
         return torch.where(self._adapted_positions(layout).to(features.device)[..., None], refined, features)
+
+    def embedding_to_coarse_loss(self) -> torch.Tensor:
+        """As EmbeddingManager has it; no matter of the layers."""
+        loss = super().embedding_to_coarse_loss()
+        return loss.detach() if self.part == "layers" else loss
 
     def _adapted_positions(self, layout: Layout) -> torch.Tensor:
         """bool [B, N]: where the words are that the layers were learned with."""
@@ -158,7 +179,9 @@ class PostBERTManager(EmbeddingManager):
 class PostBERTDiffusion(LatentDiffusion):
     """Latent diffusion with a PostBERTManager, whose layers it trains at a rate of their own.
 
-    Where these change the features of all tokens, a preservation term keeps prompts without the word where they were.
+    A training step is two passes: the vectors learn as they do without the layers, and the layers behind what they have
+    become. A preservation term keeps the words' features beside a second thing where they were, and, where the layers
+    change the features of all tokens, prompts without the words.
     """
 
     embedding_manager: PostBERTManager
@@ -171,6 +194,7 @@ class PostBERTDiffusion(LatentDiffusion):
     ):
         super().__init__(**kwargs)
         self.preservation_weight, self.post_learning_rate = preservation_weight, post_learning_rate
+        self._things: list[str] = []
 
     def trainable_parameters(self) -> list[nn.Parameter]:
         """The vectors of the learned words, then the parameters of the layers."""
@@ -194,19 +218,60 @@ class PostBERTDiffusion(LatentDiffusion):
         tokens[learned] = ordinary[torch.randint(len(ordinary), (int(learned.sum()),))]
         return tokens
 
+    def company_prompts(self, c: list[str]) -> list[str]:
+        """The prompts, with a second thing beside each learned word: any word of the vocabulary."""
+        tokenizer, names = self.cond_stage_model.tknz_fn, self.embedding_manager.placeholder_ids()
+        if not self._things:
+            pieces = (piece.removesuffix("</w>") for piece in tokenizer.tokenizer.get_vocab())
+            self._things = sorted({piece for piece in pieces if piece.isalpha() and len(piece) > 2} - set(names))
+
+        def one_of(choices: Sequence[str]) -> str:
+            return choices[int(torch.randint(len(choices), ()))]
+        return ["".join(part.text if part.placeholder is None else
+                        one_of(COMPANY).format(part.text, one_of(self._things))
+                        for part in split_prompt(prompt, names, tokenizer.ignores_case)) for prompt in c]
+
     def preservation_loss(self, c: list[str]) -> torch.Tensor:
-        """Mean squared change of the features of prompts like c, but without learned words: []."""
-        with torch.no_grad():
-            before = self.cond_stage_model.features(self.ordinary_prompts(c).to(self.device))
-        return (self.embedding_manager.post_bert(before) - before).square().mean()
+        """[]: the mean squared change of the learned words' features in prompts like c, but with a second thing, as a
+        share of their squares; and, where the layers act everywhere, the mean squared change of the features of prompts
+        like c, but without learned words."""
+        encoder, manager = self.cond_stage_model, self.embedding_manager
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is cut: nobody wrote these prompts
+            tokens = encoder.tokenize(self.company_prompts(c), manager.placeholder_ids())
+            layout = manager.layout(tokens)
+            before = encoder.features(tokens.to(self.device), lambda _, embedded: manager.inject(layout, embedded))
+        change = torch.zeros((), device=self.device)
+        if layout.learned.any():  # else all words were cut
+            learned = layout.learned.to(self.device)
+            change = (manager.refine(before, layout) - before)[learned].square().sum() / before[learned].square().sum()
+        if manager.everywhere:
+            with torch.no_grad():
+                before = encoder.features(self.ordinary_prompts(c).to(self.device))
+            change = change + (manager.post_bert(before) - before).square().mean()
+        return change
 
     def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """As LatentDiffusion has it, plus the preservation term where the layers act everywhere."""
-        loss, parts = super().forward(x, c, **mask)
-        if self.preservation_weight > 0 and self.embedding_manager.everywhere:
-            stage = "train" if self.training else "val"
+        """As LatentDiffusion has it, plus the preservation term. In training the loss is that of the layers; the
+        vectors get their gradient from one without them."""
+        stage, own = "train" if self.training else "val", torch.zeros((), device=x.device)
+        manager, vectors = self.embedding_manager, super().trainable_parameters()
+        try:
+            if self.training:
+                manager.part = "vectors"
+                # One pass is over before the other begins, so that there is memory for one: its gradient is kept in a
+                # term of the loss that is nought.
+                for vector, gradient in zip(vectors, torch.autograd.grad(super().forward(x, c, **mask)[0], vectors,
+                                                                         allow_unused=True), strict=True):
+                    if gradient is not None:
+                        own = own + ((vector - vector.detach()) * gradient).sum()
+                manager.part = "layers"
+            loss, parts = super().forward(x, c, **mask)
+        finally:
+            manager.part = "both"
+        if self.preservation_weight > 0:
             parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))
             loss = loss + self.preservation_weight * parts[f"{stage}/loss_preservation"]
             parts[f"{stage}/loss"] = loss
-        return loss, parts
+        return loss + own, parts

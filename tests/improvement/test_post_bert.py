@@ -79,25 +79,75 @@ def test_words_and_layers_are_trained_and_nothing_else():
     assert all(p.grad is None for n, p in model.named_parameters() if n not in changed)
 
 
-def test_preservation_asks_for_prompts_without_the_word():
+@pytest.mark.parametrize("more", [{}, {"embedding_reg_weight": 0.5}, {"use_checkpoint": True}])
+def test_the_word_is_the_one_that_the_base_learns(small_model, more):
+    """Bit for bit, whatever the layers do behind it."""
+    batch = {"image": torch.rand(2, 16, 16, 3) * 2 - 1, "caption": ["a photo of a *", "the *"], "key": ["a", "b"],
+             "position": torch.tensor([7])}
+    config = load.model_config(GOLDEN / "model.ckpt")
+    if more.pop("use_checkpoint", False):
+        more = {"unet_config": {"params": {"use_checkpoint": True}}}
+    base = load.load_model_from_config(OmegaConf.merge(config, {"model": {"params": more}}), GOLDEN / "model.ckpt")
+    vectors, gradients = [], []
+    for model in (base, v1_model(**more)):
+        model.train()
+        model.embedding_manager.start_from("apple")
+        if model is not base:
+            disturb(model)
+        with torch.no_grad():
+            model.embedding_manager.string_to_param_dict["*"] += 0.1
+        (vector,) = model.embedding_manager.embedding_parameters()
+        model.learning_rate = 0.01
+        optimizer = model.configure_optimizers()
+        model.shared_step(dict(batch))[0].backward()
+        gradients.append(vector.grad.clone())
+        optimizer.step()
+        vectors.append(vector.detach())
+    assert gradients[0].abs().sum() > 0 and torch.equal(*gradients) and torch.equal(*vectors)
+    assert all(p.grad is not None for p in model.embedding_manager.post_bert.parameters())
+
+
+def test_a_second_thing_stands_beside_every_learned_word():
+    model = v1_model(personalization_config={"params": {"placeholder_strings": ["*", "<my cat>"]}})
+    vocabulary = model.cond_stage_model.tknz_fn.tokenizer.get_vocab()
+    prompts = model.company_prompts(["a photo of a *", "the <my cat> and a *"] * 20)
+    assert len(set(prompts)) > 20
+    for prompt, words in zip(prompts, (["*"], ["<my cat>", "*"]) * 20, strict=True):
+        things = [w for w in prompt.replace("<my cat>", "").split() if w not in
+                  {"a", "photo", "of", "the", "and", "with", "next", "to", "beside", "*"}]
+        assert all(word in prompt for word in words) and set(things) <= set(vocabulary)
+        assert len(things) <= len(words)
+
+
+def test_preservation_asks_for_prompts_without_the_word_and_with_a_second_thing():
     model = v1_model(personalization_config={"params": {"everywhere": True}})
     tokens = model.ordinary_prompts(["a photo of a *", "the *"])
     star = int(model.embedding_manager.string_to_token_dict["*"])
     given = model.cond_stage_model.tknz_fn(["a photo of a *", "the *", ""])
     assert star not in tokens and torch.equal(tokens[given != star], given[given != star])
-    assert float(model.preservation_loss(["a *"]).detach()) == 0, "nothing has changed yet"
-    disturb(model)
-    loss = model.preservation_loss(["a *"])
-    optimizer = torch.optim.Adam(model.embedding_manager.post_bert.parameters(), 0.01)
-    for _ in range(30):
-        optimizer.zero_grad()
-        model.preservation_loss(["a *"]).backward()
-        optimizer.step()
-    assert float(model.preservation_loss(["a *"]).detach()) < 0.5 * float(loss.detach())
+    for model.embedding_manager.everywhere in (True, False):
+        torch.manual_seed(0)
+        model.embedding_manager.reset_parameters()
+        assert float(model.preservation_loss(["a *"]).detach()) == 0, "nothing has changed yet"
+        disturb(model)
+        loss = model.preservation_loss(["a *"])
+        optimizer = torch.optim.Adam(model.embedding_manager.post_bert.parameters(), 0.01)
+        for _ in range(30):
+            optimizer.zero_grad()
+            model.preservation_loss(["a *"]).backward()
+            optimizer.step()
+        assert float(model.preservation_loss(["a *"]).detach()) < 0.5 * float(loss.detach())
     z = torch.zeros(1, model.channels, model.image_size, model.image_size)
     assert "val/loss_preservation" in model(z, ["a *"])[1]
-    model.embedding_manager.everywhere = False
-    assert "val/loss_preservation" not in model(z, ["a *"])[1], "there is nothing to preserve"
+    model.preservation_weight = 0
+    assert "val/loss_preservation" not in model(z, ["a *"])[1]
+
+
+def test_a_word_that_a_long_caption_pushes_out_is_no_error(recwarn):
+    model = v1_model()
+    recwarn.clear()
+    loss = model.preservation_loss(["a photo of a " * 40 + "*"])
+    assert float(loss.detach()) == 0 and not recwarn
 
 
 def test_one_file_carries_word_and_layers(tmp_path, small_model):
