@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evaluation import options_suite
+from evaluation.paired import MEASURES
 from ldm.errors import UserError
 
 
@@ -15,7 +16,7 @@ def test_each_option_is_learned_and_its_difference_reported(tmp_path):
                         "--json", str(tmp_path / "report.json"), "--out", str(tmp_path), "--ddim_steps", "2", "--quick",
                         "--override", "lightning.trainer.max_steps=2", "data.params.batch_size=2"])
     report = json.loads((tmp_path / "report.json").read_text())
-    assert set(report) == {f"{part}/{m}" for m in options_suite.MEASURES for part in (
+    assert set(report) == {f"{part}/{m}" for m in MEASURES for part in (
         "default", "cosine_minus_default", "norms_minus_default", "starts_minus_default", "auto_stop_minus_default",
         "best_step_minus_default")}
     assert all(r["n"] == 1 for r in report.values()) and report["norms_minus_default/clip_i"]["value"] != 0
