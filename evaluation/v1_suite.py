@@ -23,7 +23,6 @@ FORMS: dict[str, tuple[str, ...]] = {
     "v1": (),
     "adapter_only": (f"{MANAGER}.n_layer=0",),
     "transformer_only": (f"{MANAGER}.bottleneck=0",),
-    "without_preservation": ("model.params.preservation_weight=0",),
     "everywhere": (f"{MANAGER}.everywhere=true",),
     "everywhere_without_preservation": (f"{MANAGER}.everywhere=true", "model.params.preservation_weight=0"),
 }

@@ -25,7 +25,8 @@ MAX_WORDS, MAX_VECTORS, MAX_NUMBER = 4096, 1024, 65504.0
 
 PUBLISHED, DIFFUSERS, A1111, KOHYA = "published", "diffusers", "a1111", "kohya"
 PROVENANCE = "provenance"
-ADAPTER = ("post_BERT", "post_BERT_everywhere")  # what v1 adds to the published layout
+# what v1 adds to the published layout
+ADAPTER = ("post_BERT", "post_BERT_everywhere", "post_BERT_gate", "post_BERT_alone")
 
 # Width of token embeddings -> the models that have it, the size of their vocabulary, and the token of * in it.
 WIDTHS = {

@@ -40,13 +40,11 @@ def set_strength(manager: EmbeddingManager, strengths: Sequence[float], init_wor
     for word, strength in zip(words, _one_each(strengths, len(words)), strict=True):
         if strength == 1:
             continue
-        learned, start = manager.string_to_param_dict[word], starts[word]
+        start = starts[word]
         if start is None:
             raise UserError(f"--strength: the file of {quoted(word)} does not say what the word started from; name it "
                             "with --init_word, such as --init_word fruit")
-        with torch.no_grad():
-            learned.copy_(torch.lerp(start.to(learned), learned, strength))
-        manager.strengths[word] = strength
+        manager.take_at(word, start, strength)
 
 
 def known_start(manager: EmbeddingManager, word: str) -> torch.Tensor | None:

@@ -42,12 +42,12 @@ def renamed_state(state: dict[str, Any], name: str) -> dict[str, Any]:
     """A training state whose one word has another name."""
     weights = dict(state["state_dict"])
     prefix, old = next(key.rsplit("string_to_param_dict.", 1) for key in weights if "string_to_param_dict." in key)
-    prefix += "string_to_param_dict."
     new = WordDict()._key_to_attr(name)
-    state = dict(state) | {"state_dict": {prefix + new if key == prefix + old else key: value
-                                          for key, value in weights.items()}}
+    dicts = [prefix + "string_to_param_dict.", prefix + "alone."]  # v1 has vectors of a second reading
+    renamed = {each + old: each + new for each in dicts}
+    state = dict(state) | {"state_dict": {renamed.get(key, key): value for key, value in weights.items()}}
     if "start" in state:
-        shape = weights[prefix + old].shape
+        shape = weights[dicts[0] + old].shape
         known = decode_provenance(state["start"], {WordDict.word(old): shape})
         state["start"] = encode_provenance({name: known[WordDict.word(old)]} if known else {})
     return state

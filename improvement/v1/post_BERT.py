@@ -1,14 +1,16 @@
 """v1: an adapter and a small transformer behind the text encoder, learned in one run with the new word.
 
-The word is what it would be without them, bit for bit. They learn what its feature lacks where it stands alone, and to
-leave it as it is beside a second thing, which would be drowned by it.
+What they make of a word is more like the thing, and drowns what stands beside it. So a word has two readings: the
+base's, bit for bit what is learned without all this, and one with a vector of its own and the layers. A gate learns to
+tell which counts: a word that stands alone, as in the captions it is learned in, is read in the second way.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +21,7 @@ from ldm.embedding_files import Words
 from ldm.errors import UserError
 from ldm.models.diffusion.ddpm import LatentDiffusion
 from ldm.modules.diffusionmodules.util import zero_module
-from ldm.modules.embedding_manager import EmbeddingManager, Layout, LoadedWord
+from ldm.modules.embedding_manager import EmbeddingManager, Layout, LoadedWord, WordDict
 from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
 from ldm.placeholders import split_prompt
@@ -55,6 +57,19 @@ class AdapterLayer(nn.Module):
         return z + self.up(nn.functional.gelu(self.down(self.norm(z))))
 
 
+class Gate(nn.Module):
+    """Whether a token stands alone, or beside a second thing, by its feature and the mean of all: features [B, N, dim]
+    -> logits [B, N], above zero where it is alone."""
+
+    def __init__(self, dim: int, hidden: int = 32):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2 * dim, hidden), nn.SiLU(), nn.Linear(hidden, 1))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """The logits."""
+        return self.net(torch.cat([z, z.mean(dim=1, keepdim=True).expand_as(z)], dim=-1)).squeeze(-1)
+
+
 class PostBERT(nn.Module):
     """An adapter (none for bottleneck 0), then n_layer pre-norm transformer layers: features [B, N, dim] -> features.
 
@@ -83,32 +98,70 @@ class PostBERTManager(EmbeddingManager):
         embedder: TextEncoder,
         bottleneck: Bottleneck = 64,  # width of the adapter; 0: none
         n_layer: Layers = 1,          # transformer layers behind it
-        everywhere: bool = False,     # whether they change the features of all tokens, not of the learned words alone
+        everywhere: bool = False,     # one reading and no gate; the layers change the features of all tokens
         **kwargs: Any,                # see EmbeddingManager
     ):
         self._sizes, self.everywhere = {"bottleneck": bottleneck, "n_layer": n_layer}, everywhere
         self.adapted: set[str] | None = None  # words that the layers were learned with; None: all
-        self.part: Literal["both", "vectors", "layers"] = "both"  # what gradients are for, see refine
+        self.reading: Literal["base", "alone", "gated"] = "gated"
         super().__init__(embedder, **kwargs)
 
     def reset_parameters(self) -> None:
-        """Start the vectors as EmbeddingManager does, and the layers as the identity."""
+        """Start the vectors of both readings as EmbeddingManager does, and the layers as the identity."""
+        self.alone = nn.ParameterDict()
         super().reset_parameters()
-        self.post_bert = PostBERT(self.dim, **self._sizes).to(self.embedder.token_embeddings.weight.device)
+        device = self.embedder.token_embeddings.weight.device
+        self.post_bert = PostBERT(self.dim, **self._sizes).to(device)
+        self.gate = None if self.everywhere else Gate(self.dim).to(device)
+        if self.gate is not None:
+            self._take_alone({word: vectors.detach() for word, vectors in self.string_to_param_dict.items()})
+
+    def _take_alone(self, vectors: Mapping[str, torch.Tensor]) -> None:
+        """Let these be the vectors of the second reading, {word: [n, dim]}."""
+        self.alone = WordDict({word: nn.Parameter(v.to(self.embedder.token_embeddings.weight.device, torch.float32,
+                                                       copy=True)) for word, v in vectors.items()})
+
+    @contextmanager
+    def read_as(self, reading: Literal["base", "alone", "gated"]) -> Iterator[None]:
+        """Meanwhile, read words in the one way, in the other, or in the one that the gate says."""
+        before, self.reading = self.reading, reading
+        try:
+            yield
+        finally:
+            self.reading = before
+
+    def vectors_of(self, placeholder: str) -> list[nn.Parameter]:
+        """Its vectors, then those of the second reading, each [n, dim]."""
+        return [*super().vectors_of(placeholder), *([self.alone[placeholder]] if placeholder in self.alone else [])]
+
+    def going_in(self, placeholder: str) -> torch.Tensor:
+        """The vectors [n, dim] that go in for a placeholder in the reading of now."""
+        alone = self.reading == "alone" and placeholder in self.alone
+        return self.alone[placeholder] if alone else super().going_in(placeholder)
 
     def refine(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Features [B, N, dim] of prompts -> features, by default with the learned layers' output at the learned words
-        and nothing else changed: prompts without them stay what they are, bit for bit.
+        """Features [B, N, dim] of prompts, the base's reading -> features: the second reading of prompts in which all
+        words that have one stand alone, by the gate; other prompts stay what they are, bit for bit."""
+        if self.reading == "base":
+            return features
+        if self.reading == "alone" or self.gate is None:
+            return self._turn(features, layout)
+        adapted = self._adapted_positions(layout)
+        rows = adapted.any(dim=1)
+        if not rows.any():
+            return features
+        shut = adapted.to(features.device) & (self.gate(features) <= 0)
+        rows = rows.to(features.device) & ~shut.any(dim=1)
+        with self.read_as("alone"):
+            again = self.embedder.features(layout.tokens.to(features.device), lambda _, e: self.inject(layout, e))
+            return torch.where(rows[:, None, None], self._turn(again, layout), features)
+
+    def _turn(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Features [B, N, dim] with the layers' output at the learned words, or everywhere.
 
         There the output is turned, not stretched: it keeps the length that the text encoder gave. Free to grow it
         becomes two to three times as long as any word's, and drowns the rest of the prompt.
-
-        For the part "vectors" features are what they are without the layers; for "layers" the vectors get no gradient.
         """
-        if self.part == "vectors":
-            return features
-        if self.part == "layers":
-            features = features.detach()
         refined = self.post_bert(features)
         if not self.everywhere:
             refined = refined * (features.norm(dim=-1, keepdim=True) / refined.norm(dim=-1, keepdim=True))
@@ -117,11 +170,6 @@ class PostBERTManager(EmbeddingManager):
         if self.everywhere:
             return refined
         return torch.where(self._adapted_positions(layout).to(features.device)[..., None], refined, features)
-
-    def embedding_to_coarse_loss(self) -> torch.Tensor:
-        """As EmbeddingManager has it; no matter of the layers."""
-        loss = super().embedding_to_coarse_loss()
-        return loss.detach() if self.part == "layers" else loss
 
     def _adapted_positions(self, layout: Layout) -> torch.Tensor:
         """bool [B, N]: where the words are that the layers were learned with."""
@@ -137,9 +185,14 @@ class PostBERTManager(EmbeddingManager):
         return torch.where(layout.learned, torch.tensor(of_vectors)[layout.vector.clamp(min=0)], max(each.values()))
 
     def companions(self) -> dict[str, Any]:
-        """The weights of the layers, and whether they change all tokens: what `load_companions` takes."""
-        return {"post_BERT": {n: v.detach().cpu().clone() for n, v in self.post_bert.state_dict().items()},
-                "post_BERT_everywhere": self.everywhere}
+        """What `load_companions` takes: the weights of the layers, whether they change all tokens, and, with a gate,
+        its weights and the vectors of the second reading, [n, dim] for all words together."""
+        kept = {"post_BERT": _copied(self.post_bert), "post_BERT_everywhere": self.everywhere}
+        if self.gate is not None:
+            with self.read_as("alone"):
+                vectors = [self.active_vectors(word).detach().cpu() for word in self.string_to_param_dict]
+            kept |= {"post_BERT_gate": _copied(self.gate), "post_BERT_alone": torch.cat(vectors)}
+        return kept
 
     def load_companions(self, loaded: Sequence[LoadedWord], files: Mapping[str | Path, Words]) -> None:
         """Take the adapter of a file, whatever its sizes, for the words of that file. Raises UserError where there is
@@ -152,36 +205,53 @@ class PostBERTManager(EmbeddingManager):
         if len(adapted) > 1:
             raise UserError(f"{adapted[0]} and {adapted[1]} have an adapter each, behind one text encoder, where only "
                             "one has its place; give one of them, beside words that train_new.py learned")
-        self._load_adapter(adapted[0], files[adapted[0]].adapter)
+        self._load_adapter(adapted[0], files[adapted[0]].adapter, [w for w in loaded if w.file == adapted[0]])
         self.adapted = None if len(files) == 1 else {word.name for word in loaded if word.file == adapted[0]}
 
-    def _load_adapter(self, path: str | Path, content: dict[str, Any]) -> None:
-        state = content["post_BERT"]
+    def _load_adapter(self, path: str | Path, content: dict[str, Any], words: Sequence[LoadedWord]) -> None:
+        state, gate, alone = content["post_BERT"], content.get("post_BERT_gate"), content.get("post_BERT_alone")
         down, everywhere = state.get("adapter.down.weight"), content.get("post_BERT_everywhere", False)
         layers = {n.split(".")[2] for n in state if isinstance(n, str) and re.match(r"transformer\.layers\.\d+\.", n)}
         sizes = {"bottleneck": len(down) if torch.is_tensor(down) and down.dim() else 0, "n_layer": len(layers) // 2}
+        counts = [len(word.vectors) for word in words]
         try:
             if sizes["n_layer"] > MAX_LAYERS:
                 raise UserError(f"it has more layers than {MAX_LAYERS}")
             with without_weights():  # no memory before it is known that the file has as much
-                expected = PostBERT(self.dim, **sizes).state_dict()
-            if set(state) != set(expected) or not isinstance(everywhere, bool):
+                parts = [(state, PostBERT(self.dim, **sizes).state_dict())]
+                if gate is not None:  # files of earlier versions have one reading
+                    parts += [(gate, Gate(self.dim).state_dict()),
+                              ({"alone": alone}, {"alone": torch.empty(sum(counts), self.dim)})]
+            if not isinstance(everywhere, bool) or everywhere and gate is not None or not all(
+                    isinstance(part, dict) and set(part) == set(expected) for part, expected in parts):
                 raise UserError("it has other parts than an adapter")
-            check_weights(state, expected)
+            for part, expected in parts:
+                check_weights(part, expected)
         except UserError as error:
             raise UserError(f"{path}: its adapter was learned for another model, or is damaged: {error}") from error
         self._sizes, self.everywhere = sizes, everywhere
-        post_bert = PostBERT(self.dim, **sizes)
-        post_bert.load_state_dict(state)
-        self.post_bert = post_bert.to(self.embedder.token_embeddings.weight.device)
+        device = self.embedder.token_embeddings.weight.device
+        self.post_bert, self.gate = PostBERT(self.dim, **sizes), None
+        self.post_bert.load_state_dict(state)
+        self.post_bert.to(device)
+        self._take_alone({})
+        if gate is not None and alone is not None:
+            self.gate = Gate(self.dim)
+            self.gate.load_state_dict(gate)
+            self.gate.to(device)
+            self._take_alone({word.name: v for word, v in zip(words, alone.split(counts), strict=True)})
+
+
+def _copied(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 
 class PostBERTDiffusion(LatentDiffusion):
     """Latent diffusion with a PostBERTManager, whose layers it trains at a rate of their own.
 
-    A training step is two passes: the vectors learn as they do without the layers, and the layers behind what they have
-    become. A preservation term keeps the words' features beside a second thing where they were, and, where the layers
-    change the features of all tokens, prompts without the words.
+    A training step is two passes, one for each reading of the words. The gate learns to tell the captions from the same
+    with a second thing. Where the layers change the features of all tokens there is one reading and no gate; a
+    preservation term keeps prompts without the words where they were.
     """
 
     embedding_manager: PostBERTManager
@@ -190,21 +260,27 @@ class PostBERTDiffusion(LatentDiffusion):
         self,
         preservation_weight: Weight = 1.0,   # of the preservation term
         post_learning_rate: Rate = 1e-4,     # of the layers
+        gate_learning_rate: Rate = 5e-4,     # of the gate
         **kwargs: Any,                       # see LatentDiffusion
     ):
         super().__init__(**kwargs)
-        self.preservation_weight, self.post_learning_rate = preservation_weight, post_learning_rate
+        self.preservation_weight = preservation_weight
+        self.post_learning_rate, self.gate_learning_rate = post_learning_rate, gate_learning_rate
         self._things: list[str] = []
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """The vectors of the learned words, then the parameters of the layers."""
-        return [*super().trainable_parameters(), *self.embedding_manager.post_bert.parameters()]
+        """The vectors of the learned words, then the parameters of the layers and their gate."""
+        return [p for parameters, _ in self._rates() for p in parameters]
+
+    def _rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        manager = self.embedding_manager
+        behind, gate = list(manager.post_bert.parameters()), manager.gate
+        return [(super().trainable_parameters(), self.learning_rate), (behind, self.post_learning_rate),
+                *([(list(gate.parameters()), self.gate_learning_rate)] if gate is not None else [])]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW: the vectors at `learning_rate`, the layers at `post_learning_rate`."""
-        vectors, layers = super().trainable_parameters(), self.embedding_manager.post_bert.parameters()
-        return torch.optim.AdamW([{"params": vectors, "lr": self.learning_rate},
-                                  {"params": list(layers), "lr": self.post_learning_rate}])
+        """AdamW: the vectors at `learning_rate`, layers and gate at `post_learning_rate` and `gate_learning_rate`."""
+        return torch.optim.AdamW([{"params": parameters, "lr": rate} for parameters, rate in self._rates()])
 
     def ordinary_prompts(self, c: list[str]) -> torch.Tensor:
         """Token ids [len(c) + 1, N]: the prompts with words drawn from the vocabulary in place of the learned ones, and
@@ -217,6 +293,12 @@ class PostBERTDiffusion(LatentDiffusion):
         ordinary = ordinary[~torch.isin(ordinary, special)]
         tokens[learned] = ordinary[torch.randint(len(ordinary), (int(learned.sum()),))]
         return tokens
+
+    def preservation_loss(self, c: list[str]) -> torch.Tensor:
+        """Mean squared change of the features of prompts like c, but without learned words: []."""
+        with torch.no_grad():
+            before = self.cond_stage_model.features(self.ordinary_prompts(c).to(self.device))
+        return (self.embedding_manager.post_bert(before) - before).square().mean()
 
     def company_prompts(self, c: list[str]) -> list[str]:
         """The prompts, with a second thing beside each learned word: any word of the vocabulary."""
@@ -231,47 +313,44 @@ class PostBERTDiffusion(LatentDiffusion):
                         one_of(COMPANY).format(part.text, one_of(self._things))
                         for part in split_prompt(prompt, names, tokenizer.ignores_case)) for prompt in c]
 
-    def preservation_loss(self, c: list[str]) -> torch.Tensor:
-        """[]: the mean squared change of the learned words' features in prompts like c, but with a second thing, as a
-        share of their squares; and, where the layers act everywhere, the mean squared change of the features of prompts
-        like c, but without learned words."""
+    def gate_loss(self, c: list[str]) -> torch.Tensor:
+        """Cross-entropy of the gate at the learned words, open in prompts c and shut in the same with a second thing:
+        []."""
         encoder, manager = self.cond_stage_model, self.embedding_manager
-        with torch.no_grad(), warnings.catch_warnings():
+        assert manager.gate is not None
+        with torch.no_grad(), warnings.catch_warnings(), manager.read_as("base"):
             warnings.simplefilter("ignore")  # of what is cut: nobody wrote these prompts
-            tokens = encoder.tokenize(self.company_prompts(c), manager.placeholder_ids())
+            tokens = encoder.tokenize([*c, *self.company_prompts(c)], manager.placeholder_ids())
             layout = manager.layout(tokens)
-            before = encoder.features(tokens.to(self.device), lambda _, embedded: manager.inject(layout, embedded))
-        change = torch.zeros((), device=self.device)
-        if layout.learned.any():  # else all words were cut
-            learned = layout.learned.to(self.device)
-            change = (manager.refine(before, layout) - before)[learned].square().sum() / before[learned].square().sum()
-        if manager.everywhere:
-            with torch.no_grad():
-                before = encoder.features(self.ordinary_prompts(c).to(self.device))
-            change = change + (manager.post_bert(before) - before).square().mean()
-        return change
+            features = encoder.features(tokens.to(self.device), lambda _, e: manager.inject(layout, e))
+        alone = (torch.arange(len(tokens)) < len(c)).float()[:, None].expand_as(layout.vector)[layout.learned]
+        logits = manager.gate(features)[layout.learned.to(self.device)]
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits.float(), alone.to(self.device), reduction="sum") / max(1, len(alone))
 
     def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """As LatentDiffusion has it, plus the preservation term. In training the loss is that of the layers; the
-        vectors get their gradient from one without them."""
-        stage, own = "train" if self.training else "val", torch.zeros((), device=x.device)
-        manager, vectors = self.embedding_manager, super().trainable_parameters()
-        try:
-            if self.training:
-                manager.part = "vectors"
-                # One pass is over before the other begins, so that there is memory for one: its gradient is kept in a
-                # term of the loss that is nought.
-                for vector, gradient in zip(vectors, torch.autograd.grad(super().forward(x, c, **mask)[0], vectors,
-                                                                         allow_unused=True), strict=True):
-                    if gradient is not None:
-                        own = own + ((vector - vector.detach()) * gradient).sum()
-                manager.part = "layers"
+        """As LatentDiffusion has it, plus the terms of gate and preservation. In training the loss is that of the
+        second reading; the first one's gradient comes with it."""
+        stage, manager = "train" if self.training else "val", self.embedding_manager
+        own = torch.zeros((), device=x.device)
+        two = self.training and manager.gate is not None
+        if two:
+            vectors = list(manager.string_to_param_dict.parameters())
+            with manager.read_as("base"):
+                first = super().forward(x, c, **mask)[0]
+            # This pass is over before the next one begins, so that there is memory for one: its gradient is kept in a
+            # term of the loss that is zero.
+            for vector, gradient in zip(vectors, torch.autograd.grad(first, vectors, allow_unused=True), strict=True):
+                if gradient is not None:
+                    own = own + ((vector - vector.detach()) * gradient).sum()
+        with manager.read_as("alone" if two else manager.reading):
             loss, parts = super().forward(x, c, **mask)
-        finally:
-            manager.part = "both"
-        if self.preservation_weight > 0:
-            parts[f"{stage}/loss_preservation"] = self.preservation_loss(list(c))
-            loss = loss + self.preservation_weight * parts[f"{stage}/loss_preservation"]
-            parts[f"{stage}/loss"] = loss
-        return loss + own, parts
+        more = {}
+        if manager.gate is not None:
+            more["gate"] = self.gate_loss(list(c))
+        if manager.everywhere and self.preservation_weight > 0:
+            more["preservation"] = self.preservation_weight * self.preservation_loss(list(c))
+        for name, term in more.items():
+            parts[f"{stage}/loss_{name}"], loss = term, loss + term
+        return loss + own, parts | {f"{stage}/loss": loss}

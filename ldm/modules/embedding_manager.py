@@ -75,6 +75,7 @@ class Layout:
     """Where learned vectors go in prompts of token ids [B, N], on the CPU. A word of n vectors takes n positions: what
     follows moves right, what leaves position N is cut."""
 
+    tokens: torch.Tensor    # int64 [B, N]: the prompts
     source: torch.Tensor    # int64 [B, N]: which token of the prompt each position comes from
     vector: torch.Tensor    # int64 [B, N]: which vector goes in there, counted through `words`; -1: none
     words: tuple[str, ...]  # those that the prompts have, each once
@@ -168,7 +169,9 @@ class EmbeddingManager(nn.Module):
         placeholder = self.placeholder_strings[0]
         vectors = self.initial_embeddings[placeholder] = self._vectors_of(word)
         self.initializer_words = [word, *self.initializer_words[1:]]
-        self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32).clone())
+        with torch.no_grad():
+            for own in self.vectors_of(placeholder):
+                own.copy_(vectors)
 
     def init_word_ids(self, word: str) -> list[int]:
         """Token ids of an init word. Raises UserError for an empty word or one the tokenizer cannot read."""
@@ -196,9 +199,13 @@ class EmbeddingManager(nn.Module):
         self.string_to_token_dict[placeholder] = token
         self.string_to_param_dict[placeholder] = nn.Parameter(vectors.to(torch.float32).clone())
 
+    def going_in(self, placeholder: str) -> torch.Tensor:
+        """The vectors [n, dim] that go in for a placeholder."""
+        return self.string_to_param_dict[placeholder]
+
     def active_vectors(self, placeholder: str) -> torch.Tensor:
         """The vectors [n, dim] of a placeholder that are in use at this point of training."""
-        vectors = self.string_to_param_dict[placeholder]
+        vectors = self.going_in(placeholder)
         if not self.progressive_words:
             return vectors
         return vectors[: 1 + self.progressive_counter // PROGRESSIVE_SCALE]
@@ -233,7 +240,7 @@ class EmbeddingManager(nn.Module):
         for row, place in zip(rows, places, strict=True):
             self._warn_if_cut([row[position] for position in dict.fromkeys(p for p, _ in place[n:])])
         source, vector = torch.tensor([place[:n] for place in places], device="cpu").unbind(dim=-1)
-        return Layout(source, vector, words)
+        return Layout(tokens, source, vector, words)
 
     def inject(self, layout: Layout, embedded: torch.Tensor) -> torch.Tensor:
         """Embeddings of tokens [B, N, dim], on any device -> embeddings [B, N, dim] with the learned vectors in."""
@@ -265,12 +272,23 @@ class EmbeddingManager(nn.Module):
 
     def embedding_parameters(self) -> Iterator[nn.Parameter]:
         """The vectors of all placeholders, each [n, dim]: what training changes."""
-        return self.string_to_param_dict.parameters()
+        return iter([vectors for word in self.string_to_param_dict for vectors in self.vectors_of(word)])
+
+    @torch.no_grad()
+    def take_at(self, placeholder: str, start: torch.Tensor, strength: float) -> None:
+        """Put a word's vectors so far on the way from its start [n, dim] to where they are."""
+        for vectors in self.vectors_of(placeholder):
+            vectors.copy_(torch.lerp(start.to(vectors), vectors, strength))
+        self.strengths[placeholder] = strength
+
+    def vectors_of(self, placeholder: str) -> list[nn.Parameter]:
+        """All that a word goes in as, each [n, dim]: here, its vectors; a manager that learns more adds it."""
+        return [self.string_to_param_dict[placeholder]]
 
     def embedding_to_coarse_loss(self) -> torch.Tensor:
         """Squared distance of the mean of a placeholder's vectors to the mean of their start, averaged over
         placeholders: []."""
-        distances = [(self.string_to_param_dict[p] - start.to(self.string_to_param_dict[p])).mean(0).square().sum()
+        distances = [(self.going_in(p) - start.to(self.going_in(p))).mean(0).square().sum()
                      for p, start in self.initial_embeddings.items()]
         if not distances:
             raise UserError("embedding_reg_weight needs initializer_words: there is no start to stay near")
