@@ -53,8 +53,8 @@ def build(page: Page) -> dict[str, Any]:
                                   elem_id="steps", info="learning ends earlier when nothing more is learned")
                 every = gr.Slider(10, max(500, pictures_of), min(50, pictures_of), step=10, label="A picture every",
                                   elem_id="every", info="steps; each takes some seconds")
-                adapter = gr.Checkbox(False, label="With an adapter (v1)", info="more faithful alone, less so beside "
-                                      "other things")
+                adapter = gr.Checkbox(False, label="With an adapter (v1)", info="more faithful where the word stands "
+                                      "alone; takes twice as long")
                 alpha = gr.Checkbox(False, label="The thing is cut out", info="learn what the pictures' transparency "
                                     "leaves, and nothing around it")
                 seed = gr.Number(23, label="Seed", precision=0, minimum=0)

@@ -157,8 +157,7 @@ def odd_files(readers: Readers) -> Iterator[tuple[str, bytes, Reader]]:
     aligner = torch.load(ROOT / "models/multilingual/emoji/aligner.pt", weights_only=True)
     for title, sizes in odd_sizes().items():
         yield f"aligner: {title}", saved({**aligner, "aligner": sizes(dict(aligner["aligner"]))}), readers.aligner
-    adapter = {"string_to_param": {"*": torch.randn(1, 16)}, "post_BERT_everywhere": False,
-               "post_BERT": readers.adapter.companions()["post_BERT"]}
+    adapter = {"string_to_param": {"*": torch.randn(1, 16)}, **readers.adapter.companions()}
     for title, change in odd_adapters().items():
         yield f"adapter: {title}", saved(change(copy.deepcopy(adapter))), readers.word_with_adapter
 
@@ -290,7 +289,16 @@ def odd_adapters() -> dict[str, Callable[[dict[str, Any]], Any]]:
         return lambda content: {**content, "post_BERT": {**content["post_BERT"], at: value}}
 
     return {
-        "as it is": lambda c: c, "nothing": lambda c: {**c, "post_BERT": None}, "a list": lambda c: {
+        "as it is": lambda c: c, "of an earlier version": lambda c: {
+            k: v for k, v in c.items() if k not in ("post_BERT_gate", "post_BERT_alone")},
+        "a gate that is a list": lambda c: {**c, "post_BERT_gate": [1]}, "a gate of nothing": lambda c: {
+            **c, "post_BERT_gate": {}}, "a gate and no vectors": lambda c: {
+            k: v for k, v in c.items() if k != "post_BERT_alone"}, "vectors and no gate": lambda c: {
+            k: v for k, v in c.items() if k != "post_BERT_gate"},
+        "too many vectors": lambda c: {**c, "post_BERT_alone": torch.ones(10**6, 16)},
+        "vectors without dimensions": lambda c: {**c, "post_BERT_alone": torch.tensor(1.0)},
+        "vectors that are not finite": lambda c: {**c, "post_BERT_alone": torch.full((1, 16), float("inf"))},
+        "nothing": lambda c: {**c, "post_BERT": None}, "a list": lambda c: {
             **c, "post_BERT": [1]}, "another key": put(torch.ones(1), 5), "odd names": put(
             torch.ones(1), "transformer.layers."), "more layers": put(torch.ones(1), "transformer.layers.99.0.weight"),
         "no number": put("x"), "a list for a weight": put([1, 2]), "no dimensions": put(torch.tensor(5.0)),
