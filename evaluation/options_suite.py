@@ -23,7 +23,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "linear": ("--lr_schedule", "linear:30"),
     "rates": ("--lr_schedule", "2.4e-3:100, 8e-4:200, 2.7e-4"),
     "norms": ("model.params.preserve_embedding_norm=true",),
-    "min_snr": ("model.params.min_snr_gamma=5",),
+    "no_min_snr": ("model.params.min_snr_gamma=null",),
     "starts": ("--seeds", "3"),
     **{name: given for name, (given, _) in BY_ITSELF.items()},
 }
