@@ -12,10 +12,15 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from evaluation.paired import Means, measure_word, pair_flags, run_pairs
 from evaluation.suite import Suite, held_out_folders, suite_flags
 from ldm.cli import CommandParser, run_command
+from load import ROOT, load_config
+
+if TYPE_CHECKING:
+    from ldm.models.diffusion.ddpm import LatentDiffusion
 
 MANAGER = "model.params.personalization_config.params"
 # What is learned behind the text encoder: name -> overrides of the config.
@@ -27,13 +32,33 @@ FORMS: dict[str, tuple[str, ...]] = {
     "everywhere_without_preservation": (f"{MANAGER}.everywhere=true", "model.params.preservation_weight=0"),
 }
 BASE = "base"
+GATE = ROOT / "evaluation/prompts/gate.yaml"
 ORDINARY = ("a photo of a red apple", "a tiger on a green background", "a banana on a purple background",
             "two lemons on a black background", "a penguin and a hamburger")
 
 
+def measure_gate(model: LatentDiffusion) -> dict[str, float]:
+    """{kind: share of the prompts of this kind in GATE that the gate of the word reads as it should}; nothing for a
+    word without a gate."""
+    import torch
+
+    from improvement.v1.post_BERT import PostBERTManager
+
+    encoder, manager, found = model.cond_stage_model, model.embedding_manager, {}
+    if isinstance(manager, PostBERTManager) and manager.gate is not None:
+        for kind, prompts in load_config(GATE).items():
+            layout = manager.layout(encoder.tokenize(list(prompts), manager.placeholder_ids()))
+            with torch.no_grad(), manager.read_as("base"):
+                features = encoder.features(layout.tokens, lambda _, e, at=layout: manager.inject(at, e))  # type: ignore[misc]
+                alone = manager.alone_rows(features, layout)
+            found[f"gate_{kind!s}"] = float((alone == (kind == "alone")).float().mean())
+    return found
+
+
 def measure_concept(opt: Namespace, name: str, ways: list[str]) -> dict[str, Means]:
     """Learn one concept by the base or with each of these forms, and measure what it draws; for a form, also how near
-    its pictures of ordinary prompts come to the base's, and how near other noise would bring the base's own."""
+    its pictures of ordinary prompts come to the base's, and how near other noise would bring the base's own, and how
+    many prompts of each kind the gate reads as it should."""
     opt = Namespace(**vars(opt) | {"concepts": [name]})
     base, v1 = Suite(opt), Suite(opt, "v1")
     (folder,) = held_out_folders(opt)
@@ -45,7 +70,7 @@ def measure_concept(opt: Namespace, name: str, ways: list[str]) -> dict[str, Mea
     for form in (way for way in ways if way != BASE):
         v1.model.embedding_manager.load(v1.learn(folder, FORMS[form], form))
         kept = base.judge.encode_images(v1.draw(list(ORDINARY)))
-        found[form] = measure_word(v1, folder) | {
+        found[form] = measure_word(v1, folder) | measure_gate(v1.model) | {
             measure: float((ordinary * features).sum(dim=1).mean())
             for measure, features in (("ordinary", kept), ("ordinary_other_noise", other_noise))}
     return found

@@ -24,7 +24,7 @@ from ldm.modules.diffusionmodules.util import zero_module
 from ldm.modules.embedding_manager import EmbeddingManager, Layout, LoadedWord, WordDict
 from ldm.modules.meta import without_weights
 from ldm.modules.x_transformer import Attention, Encoder, FeedForward
-from ldm.placeholders import split_prompt
+from ldm.placeholders import Part, split_prompt
 from ldm.schema import Range, Rate, Weight
 from ldm.serialization import check_weights
 
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from ldm.modules.encoders.text_encoder import TextEncoder
 
 MAX_LAYERS = 64  # of what an adapter's file asks for
-# How a second thing, {1}, stands beside a learned word, {0}.
+# What a prompt may ask for beside a learned word, {0}: a second thing, {1}, or a size or number, which the second
+# reading would drown; and a background, {1}, which it leaves.
 COMPANY = ("{0} and a {1}", "{1} and a {0}", "{0} with a {1}", "{1} with a {0}", "{0} next to a {1}",
-           "{1} next to a {0}")
+           "{1} next to a {0}", "small {0}", "big {0}", "two {0}")
+BACKGROUND = "{0} on a {1} background"
+COLOURS = ("black", "blue", "brown", "gray", "green", "orange", "pink", "purple", "red", "white", "yellow")
 
 
 Bottleneck = Annotated[int, Range(0, 10**6)]
@@ -146,15 +149,19 @@ class PostBERTManager(EmbeddingManager):
             return features
         if self.reading == "alone" or self.gate is None:
             return self._turn(features, layout)
-        adapted = self._adapted_positions(layout)
-        rows = adapted.any(dim=1)
-        if not rows.any():
+        if not self._adapted_positions(layout).any():
             return features
-        shut = adapted.to(features.device) & (self.gate(features) <= 0)
-        rows = rows.to(features.device) & ~shut.any(dim=1)
+        rows = self.alone_rows(features, layout)
         with self.read_as("alone"):
             again = self.embedder.features(layout.tokens.to(features.device), lambda _, e: self.inject(layout, e))
             return torch.where(rows[:, None, None], self._turn(again, layout), features)
+
+    def alone_rows(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """bool [B]: the prompts that the second reading counts in, by the gate, with features [B, N, dim] of the base's
+        reading: those that have a word that was learned with the layers, and where all such words stand alone."""
+        adapted = self._adapted_positions(layout).to(features.device)
+        shut = adapted if self.gate is None else adapted & (self.gate(features) <= 0)
+        return adapted.any(dim=1) & ~shut.any(dim=1)
 
     def _turn(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Features [B, N, dim] with the layers' output at the learned words, or everywhere.
@@ -300,8 +307,9 @@ class PostBERTDiffusion(LatentDiffusion):
             before = self.cond_stage_model.features(self.ordinary_prompts(c).to(self.device))
         return (self.embedding_manager.post_bert(before) - before).square().mean()
 
-    def company_prompts(self, c: list[str]) -> list[str]:
-        """The prompts, with a second thing beside each learned word: any word of the vocabulary."""
+    def gate_prompts(self, c: list[str]) -> tuple[list[str], list[str]]:
+        """For the gate, prompts in which learned words stand alone, c itself and c on backgrounds by turns; and c with
+        what the second reading would drown, any word of the vocabulary for a second thing."""
         tokenizer, names = self.cond_stage_model.tknz_fn, self.embedding_manager.placeholder_ids()
         if not self._things:
             pieces = (piece.removesuffix("</w>") for piece in tokenizer.tokenizer.get_vocab())
@@ -309,24 +317,28 @@ class PostBERTDiffusion(LatentDiffusion):
 
         def one_of(choices: Sequence[str]) -> str:
             return choices[int(torch.randint(len(choices), ()))]
-        return ["".join(part.text if part.placeholder is None else
-                        one_of(COMPANY).format(part.text, one_of(self._things))
-                        for part in split_prompt(prompt, names, tokenizer.ignores_case)) for prompt in c]
+
+        def company(part: Part) -> str:
+            return part.text if part.placeholder is None else one_of(COMPANY).format(part.text, one_of(self._things))
+        alone = [BACKGROUND.format(prompt, one_of(COLOURS)) if i % 2 else prompt for i, prompt in enumerate(c)]
+        return alone, ["".join(company(part) for part in split_prompt(prompt, names, tokenizer.ignores_case))
+                       for prompt in c]
 
     def gate_loss(self, c: list[str]) -> torch.Tensor:
-        """Cross-entropy of the gate at the learned words, open in prompts c and shut in the same with a second thing:
+        """Cross-entropy of the gate at the learned words, open in the first of `gate_prompts` and shut in the others:
         []."""
         encoder, manager = self.cond_stage_model, self.embedding_manager
         assert manager.gate is not None
         with torch.no_grad(), warnings.catch_warnings(), manager.read_as("base"):
             warnings.simplefilter("ignore")  # of what is cut: nobody wrote these prompts
-            tokens = encoder.tokenize([*c, *self.company_prompts(c)], manager.placeholder_ids())
+            alone, company = self.gate_prompts(c)
+            tokens = encoder.tokenize([*alone, *company], manager.placeholder_ids())
             layout = manager.layout(tokens)
             features = encoder.features(tokens.to(self.device), lambda _, e: manager.inject(layout, e))
-        alone = (torch.arange(len(tokens)) < len(c)).float()[:, None].expand_as(layout.vector)[layout.learned]
+        opens = (torch.arange(len(tokens)) < len(alone)).float()[:, None].expand_as(layout.vector)[layout.learned]
         logits = manager.gate(features)[layout.learned.to(self.device)]
         return nn.functional.binary_cross_entropy_with_logits(
-            logits.float(), alone.to(self.device), reduction="sum") / max(1, len(alone))
+            logits.float(), opens.to(self.device), reduction="sum") / max(1, len(opens))
 
     def forward(self, x: torch.Tensor, c: list[str], **mask: torch.Tensor
                 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

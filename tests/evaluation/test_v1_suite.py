@@ -16,7 +16,8 @@ def test_v1_and_base_learn_the_same_concepts_and_what_v1_adds_is_reported(tmp_pa
     v1_suite.main(flags)
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report) == {*(f"{part}/{m}" for m in MEASURES for part in ("base", "v1_minus_base")),
-                           "v1/ordinary", "v1/ordinary_other_noise"}
+                           "v1/ordinary", "v1/ordinary_other_noise",
+                           "v1/gate_alone", "v1/gate_company", "v1/gate_sizes"}
     assert all(r["n"] == 1 for r in report.values())
     assert report["v1/ordinary"]["value"] == pytest.approx(1, abs=1e-6)
     assert report["v1/ordinary_other_noise"]["value"] < 0.99

@@ -160,15 +160,18 @@ def test_the_word_is_the_one_that_the_base_learns(small_model, more):
     assert all(p.grad is not None for p in model.embedding_manager.post_bert.parameters())
 
 
-def test_a_second_thing_stands_beside_every_learned_word():
+def test_the_prompts_of_the_gate_have_something_beside_every_learned_word():
     model = v1_model(personalization_config={"params": {"placeholder_strings": ["*", "<my cat>"]}})
     vocabulary = model.cond_stage_model.tknz_fn.tokenizer.get_vocab()
-    prompts = model.company_prompts(["a photo of a *", "the <my cat> and a *"] * 20)
-    assert len(set(prompts)) > 20
-    for prompt, words in zip(prompts, (["*"], ["<my cat>", "*"]) * 20, strict=True):
+    captions = ["a photo of a *", "the <my cat> and a *"] * 20
+    alone, company = model.gate_prompts(captions)
+    assert alone[::2] == captions[::2] and all(
+        new.startswith(f"{caption} on a ") for new, caption in zip(alone[1::2], captions[1::2], strict=True))
+    assert len(set(company)) > 20 and len(company) == len(captions)
+    for prompt, caption, words in zip(company, captions, (["*"], ["<my cat>", "*"]) * 20, strict=True):
         things = [w for w in prompt.replace("<my cat>", "").split() if w not in
-                  {"a", "photo", "of", "the", "and", "with", "next", "to", "beside", "*"}]
-        assert all(word in prompt for word in words) and set(things) <= set(vocabulary)
+                  {"a", "photo", "of", "the", "and", "with", "next", "to", "small", "big", "two", "*"}]
+        assert all(word in prompt for word in words) and set(things) <= set(vocabulary) and prompt != caption
         assert len(things) <= len(words)
 
 
