@@ -229,7 +229,8 @@ class PostBERTManager(EmbeddingManager):
                 if gate is not None:  # files of earlier versions have one reading
                     parts += [(gate, Gate(self.dim).state_dict()),
                               ({"alone": alone}, {"alone": torch.empty(sum(counts), self.dim)})]
-            if not isinstance(everywhere, bool) or everywhere and gate is not None or not all(
+            if not isinstance(everywhere, bool) or everywhere and gate is not None or (gate is None) != (
+                    alone is None) or not all(
                     isinstance(part, dict) and set(part) == set(expected) for part, expected in parts):
                 raise UserError("it has other parts than an adapter")
             for part, expected in parts:
