@@ -54,7 +54,7 @@ def spread(points: Sequence[Point], most: int) -> list[Point]:
 
 def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Round numbers from low to high."""
-    if not high > low:
+    if not high - low > 1e-300:  # below it a tenth of a step is no number
         return [low]
     rough = (high - low) / about
     size = 10.0 ** math.floor(math.log10(rough))
