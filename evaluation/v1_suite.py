@@ -49,8 +49,7 @@ def measure_gate(model: LatentDiffusion) -> dict[str, float]:
         for kind, prompts in load_config(GATE).items():
             layout = manager.layout(encoder.tokenize(list(prompts), manager.placeholder_ids()))
             with torch.no_grad(), manager.read_as("base"):
-                features = encoder.features(layout.tokens, lambda _, e, at=layout: manager.inject(at, e))  # type: ignore[misc]
-                alone = manager.alone_rows(features, layout)
+                alone = manager.alone_rows(manager.read(layout), layout)
             found[f"gate_{kind!s}"] = float((alone == (kind == "alone")).float().mean())
     return found
 

@@ -153,8 +153,12 @@ class PostBERTManager(EmbeddingManager):
             return features
         rows = self.alone_rows(features, layout)
         with self.read_as("alone"):
-            again = self.embedder.features(layout.tokens.to(features.device), lambda _, e: self.inject(layout, e))
-            return torch.where(rows[:, None, None], self._turn(again, layout), features)
+            return torch.where(rows[:, None, None], self._turn(self.read(layout), layout), features)
+
+    def read(self, layout: Layout) -> torch.Tensor:
+        """Features [B, N, dim] of prompts as the text encoder makes them, with the vectors of the reading of now."""
+        tokens = layout.tokens.to(self.embedder.token_embeddings.weight.device)
+        return self.embedder.features(tokens, lambda _, embedded: self.inject(layout, embedded))
 
     def alone_rows(self, features: torch.Tensor, layout: Layout) -> torch.Tensor:
         """bool [B]: the prompts that the second reading counts in, by the gate, with features [B, N, dim] of the base's
@@ -333,10 +337,10 @@ class PostBERTDiffusion(LatentDiffusion):
         with torch.no_grad(), warnings.catch_warnings(), manager.read_as("base"):
             warnings.simplefilter("ignore")  # of what is cut: nobody wrote these prompts
             alone, company = self.gate_prompts(c)
-            tokens = encoder.tokenize([*alone, *company], manager.placeholder_ids())
-            layout = manager.layout(tokens)
-            features = encoder.features(tokens.to(self.device), lambda _, e: manager.inject(layout, e))
-        opens = (torch.arange(len(tokens)) < len(alone)).float()[:, None].expand_as(layout.vector)[layout.learned]
+            layout = manager.layout(encoder.tokenize([*alone, *company], manager.placeholder_ids()))
+            features = manager.read(layout)
+        opens = (torch.arange(len(layout.tokens)) < len(alone)).float()
+        opens = opens[:, None].expand_as(layout.vector)[layout.learned]
         logits = manager.gate(features)[layout.learned.to(self.device)]
         return nn.functional.binary_cross_entropy_with_logits(
             logits.float(), opens.to(self.device), reduction="sum") / max(1, len(opens))
