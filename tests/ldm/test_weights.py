@@ -106,7 +106,8 @@ def test_v1_weighs_what_its_layers_give(emoji_model):
     with torch.no_grad():
         for p in model.embedding_manager.post_bert.parameters():
             p.normal_(std=0.05)
-    plain, weighted = conditioning(model, "a * on red", "a (*:0) on red")
+    with model.embedding_manager.read_as("alone"):
+        plain, weighted = conditioning(model, "a * on red", "a (*:0) on red")
     assert weighted[2].norm() < 0.05 * plain[2].norm() and plain[2].norm() > 1
     assert not close(plain, conditioning(emoji_model, "a * on red")[0], 1e-2)
 
