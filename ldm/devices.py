@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 
@@ -71,6 +72,16 @@ def allow_tf32(device: torch.device) -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     else:
         say(f"--tf32: there is no TF32 on this {device.type.upper()}; float32 stays as it is")
+
+
+def keep_freed_memory() -> None:
+    """Let this process use memory again that tensors have left, up to a gigabyte, where glibc would give it back to the
+    system after every large tensor and have it filled with zeros for the next: a tenth of a network's time on a CPU."""
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, mmap_max = -1, -4  # M_ constants of malloc.h
+        libc = ctypes.CDLL(None)
+        libc.mallopt(trim_threshold, 2**30)
+        libc.mallopt(mmap_max, 0)
 
 
 def is_first_process() -> bool:

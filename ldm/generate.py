@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ldm.compiling import compile_network
+from ldm.devices import keep_freed_memory
 from ldm.errors import UserError
 from ldm.models.diffusion.ddim import DDIMSampler
 from ldm.models.diffusion.dpm_solver import DPMSolverSampler
@@ -63,6 +64,8 @@ def draw_only(model: LatentDiffusion, precision: str = "full", compiled: bool = 
         model.model_ema = None
     dtype = PRECISIONS[precision]
     packs = model.device.type == "cpu" and can_pack(dtype)
+    if model.device.type == "cpu":
+        keep_freed_memory()
     # the keys and values of a prompt are computed once for all steps
     for network, skip in ((model.model, ("attn2.to_k", "attn2.to_v")), (model.first_stage_model, ())):
         if packs and not (compiled and network is model.model):

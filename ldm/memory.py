@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from ldm.devices import keep_freed_memory
 from ldm.errors import UserError
 from ldm.modules.attention import BasicTransformerBlock
 from ldm.modules.diffusionmodules.openaimodel import ResBlock
-from ldm.modules.packing import channels_last, hold
+from ldm.modules.packing import can_pack, channels_last, freeze, hold
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
@@ -97,11 +98,16 @@ def lay_out(model: LatentDiffusion, meta: Callable[[], LatentDiffusion], batch: 
     if precision.endswith("-true") and not precision.startswith("32"):
         raise UserError(f"lightning.trainer.precision={precision}: a word is learned in float32; take bf16-mixed, "
                         "which keeps frozen weights in half the memory too")
+    if device.type == "cpu":
+        keep_freed_memory()
     for network in (model.model, model.first_stage_model):
         channels_last(network)
     if precision.endswith("-mixed"):
         for frozen in (model.model, model.cond_stage_model):
             hold(frozen, torch.bfloat16 if precision.startswith("bf16") else torch.float16)
+    elif device.type == "cpu" and can_pack(torch.float32):
+        for frozen in (model.model, model.cond_stage_model):
+            freeze(frozen)
     return choose_checkpointing(model, meta, batch, checkpointing, free_memory(device))
 
 
