@@ -102,11 +102,11 @@ def lay_out(model: LatentDiffusion, meta: Callable[[], LatentDiffusion], batch: 
         keep_freed_memory()
     for network in (model.model, model.first_stage_model):
         channels_last(network)
-    if precision.endswith("-mixed"):
-        for frozen in (model.model, model.cond_stage_model):
-            hold(frozen, torch.bfloat16 if precision.startswith("bf16") else torch.float16)
-    elif device.type == "cpu" and can_pack(torch.float32):
-        for frozen in (model.model, model.cond_stage_model):
+    dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision, torch.float32)
+    for frozen in (model.model, model.cond_stage_model):
+        if precision.endswith("-mixed"):
+            hold(frozen, dtype)
+        if device.type == "cpu" and can_pack(dtype):
             freeze(frozen)
     return choose_checkpointing(model, meta, batch, checkpointing, free_memory(device))
 

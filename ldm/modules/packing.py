@@ -93,10 +93,13 @@ class _FrozenProduct(torch.autograd.Function):
         return torch.ops.mkldnn._linear_pointwise(grads[0].contiguous(), weight.t(), None, "none", [], ""), None, None
 
 
-def _takes(layer: nn.Linear | nn.Conv2d, x: torch.Tensor) -> bool:
-    """Whether a layer's input is for oneDNN's product in float32."""
-    return (x.dtype == layer.weight.dtype == torch.float32 and x.device.type == "cpu"
-            and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling())
+def _taken(layer: nn.Linear | nn.Conv2d, x: torch.Tensor) -> torch.Tensor | None:
+    """A layer's input in the format that oneDNN's product has, that of its weights; None where others compute it."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return None
+    if torch.is_autocast_enabled("cpu"):
+        x = x.to(torch.get_autocast_dtype("cpu"))
+    return x if x.dtype == layer.weight.dtype and x.dtype in (torch.float32, torch.bfloat16) else None
 
 
 class FrozenLinear(nn.Linear):
@@ -104,7 +107,8 @@ class FrozenLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x W^T + b."""
-        return _FrozenProduct.apply(x, self.weight, self.bias) if _takes(self, x) else super().forward(x)
+        taken = _taken(self, x)
+        return super().forward(x) if taken is None else _FrozenProduct.apply(taken, self.weight, self.bias)
 
 
 class FrozenConv2d(nn.Conv2d):
@@ -116,10 +120,10 @@ class FrozenConv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The convolution."""
-        (b, c, height, width), pixels = x.shape, x.permute(0, 2, 3, 1)
-        if 2 * b * height * width > self.out_channels or not _takes(self, x):
+        (b, c, height, width), taken = x.shape, _taken(self, x)
+        if 2 * b * height * width > self.out_channels or taken is None:
             return super().forward(x)
-        padded = nn.functional.pad(pixels, (0, 0, 1, 1, 1, 1))
+        padded = nn.functional.pad(taken.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
         rows = torch.cat([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], dim=-1)
         weight = self.weight.permute(0, 2, 3, 1).reshape(self.out_channels, 9 * c)  # channels last: not copied
         return _FrozenProduct.apply(rows, weight, self.bias).permute(0, 3, 1, 2)
