@@ -93,6 +93,26 @@ class _FrozenProduct(torch.autograd.Function):
         return torch.ops.mkldnn._linear_pointwise(grads[0].contiguous(), weight.t(), None, "none", [], ""), None, None
 
 
+class _Neighbours(torch.autograd.Function):
+    """Each pixel with its eight neighbours, zeros around the picture: [B, H, W, C] -> [B, H, W, 9 C]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.size = height, width = x.shape[1:3]
+        padded = nn.functional.pad(x, (0, 0, 1, 1, 1, 1))
+        return torch.cat([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        (height, width), shares = ctx.size, grads[0].chunk(9, dim=-1)
+        b, c = len(shares[0]), shares[0].shape[-1]
+        padded = grads[0].new_zeros(b, height + 2, width + 2, c)
+        for k, share in enumerate(shares):
+            i, j = divmod(k, 3)
+            padded[:, i : i + height, j : j + width] += share
+        return padded[:, 1:-1, 1:-1]
+
+
 def _taken(layer: nn.Linear | nn.Conv2d, x: torch.Tensor) -> torch.Tensor | None:
     """A layer's input in the format that oneDNN's product has, that of its weights; None where others compute it."""
     if x.device.type != "cpu" or torch.compiler.is_compiling():
@@ -123,8 +143,7 @@ class FrozenConv2d(nn.Conv2d):
         (b, c, height, width), taken = x.shape, _taken(self, x)
         if 2 * b * height * width > self.out_channels or taken is None:
             return super().forward(x)
-        padded = nn.functional.pad(taken.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-        rows = torch.cat([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], dim=-1)
+        rows = _Neighbours.apply(taken.permute(0, 2, 3, 1))
         weight = self.weight.permute(0, 2, 3, 1).reshape(self.out_channels, 9 * c)  # channels last: not copied
         return _FrozenProduct.apply(rows, weight, self.bias).permute(0, 3, 1, 2)
 
