@@ -308,10 +308,13 @@ def load_model_from_config(config: Mapping[str, Any], ckpt: str | Path, verbose:
     The model is built without memory for its weights, which are then mapped from the file; its embedding manager
     starts from the loaded token embeddings. Raises UserError as `load_weights` does.
     """
-    model = meta_model(config, ckpt)
-    load_weights(model, ckpt, verbose)
-    model.weights_loaded()
-    return model.to("cpu").eval()
+    from ldm.modules.meta import without_garbage_collection
+
+    with without_garbage_collection():
+        model = meta_model(config, ckpt)
+        load_weights(model, ckpt, verbose)
+        model.weights_loaded()
+        return model.to("cpu").eval()
 
 
 def load_words(model: LatentDiffusion, paths: str | Path | Sequence[str | Path], names: Sequence[str] = ()) -> None:
