@@ -14,7 +14,8 @@ from ldm.devices import keep_freed_memory
 from ldm.errors import UserError
 from ldm.modules.attention import BasicTransformerBlock
 from ldm.modules.diffusionmodules.openaimodel import ResBlock
-from ldm.modules.packing import can_pack, channels_last, freeze, hold
+from ldm.modules.frozen import freeze
+from ldm.modules.packing import can_pack, channels_last, hold
 
 if TYPE_CHECKING:
     from ldm.models.diffusion.ddpm import LatentDiffusion
