@@ -76,8 +76,9 @@ class FrozenConv2d(nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The convolution."""
-        (b, c, height, width), taken = x.shape, _taken(self, x)
-        if 2 * b * height * width > self.out_channels or taken is None:
+        b, c, height, width = x.shape
+        taken = _taken(self, x) if 2 * b * height * width <= self.out_channels else None
+        if taken is None:
             return super().forward(x)
         rows = _Neighbours.apply(taken.permute(0, 2, 3, 1))
         weight = self.weight.permute(0, 2, 3, 1).reshape(self.out_channels, 9 * c)  # channels last: not copied
