@@ -8,13 +8,14 @@ from ldm.modules.encoders.known_words import FILE, read_known_words
 
 @pytest.fixture
 def known(tmp_path):
-    (tmp_path / FILE).write_text("word\tinstead\ncat\t\na\t\nelephant\t\nkitten\tcat\n")
+    (tmp_path / FILE).write_text("word\tinstead\ncat\t\na\t\nelephant\t\nkitten\tcat\nhiking\t\ndolls\t\n")
     return read_known_words(tmp_path)
 
 
 @pytest.mark.parametrize("text, knows, instead", [
     ("a cat", True, ""), ("CAT,", True, ""), ("*", True, ""), ("3", True, ""), ("kitten", False, "cat"),
-    ("elefant", False, "elephant"), ("zzz", False, ""), ("a kitten", False, "cat")])
+    ("elefant", False, "elephant"), ("zzz", False, ""), ("a kitten", False, "cat"), ("kitens", False, "cat"),
+    ("king", False, ""), ("doll", False, "dolls"), ("elephants", False, "elephant")])
 def test_words_are_known_or_another_is_suggested(known, text, knows, instead):
     assert known.knows(text) is knows and known.instead(text) == instead
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import difflib
+import functools
 import re
 from pathlib import Path
 
 from ldm.errors import UserError
+from ldm.util import resolve_folder
 
 FILE = "known_words.tsv"  # columns word and instead: empty for a word that is known, else a known one to try
 
@@ -23,15 +25,24 @@ class KnownWords:
         return all(self.words.get(word) == "" for word in parts(text))
 
     def instead(self, text: str) -> str:
-        """A known word for the first one of a text that is not known: the one that the list has, or the likest."""
+        """A known word for the first one of a text that is not known: the one that the list has, its plural or singular,
+        or, of a word that is not English, the one that is spelled most like it."""
         for word in parts(text):
             if other := self.words.get(word):
                 return other
             if word not in self.words:
-                known = [w for w, other in self.words.items() if len(w) > 2]
-                if near := difflib.get_close_matches(word, known, 1, 0.8):
-                    return self.words[near[0]] or near[0]
+                listed = [w for w in (f"{word}s", word.removesuffix("s")) if w in self.words]
+                if not listed and word not in english():  # a king is no misspelled hiking
+                    listed = difflib.get_close_matches(word, [w for w in self.words if len(w) > 2], 1, 0.8)
+                if listed:
+                    return self.words[listed[0]] or listed[0]
         return ""
+
+
+@functools.cache
+def english() -> frozenset[str]:
+    """Words that are spelled right: BERT's."""
+    return frozenset(Path(resolve_folder("bert-base-uncased"), "vocab.txt").read_text(encoding="utf-8").split())
 
 
 def parts(text: str) -> list[str]:
