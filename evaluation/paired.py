@@ -1,7 +1,7 @@
 """Words learned in several ways, compared concept by concept: what the suites that do so share.
 
 Each concept is learned and measured in a process of its own. What it gave can be kept, so that a comparison is made in
-several sittings, on other machines too: a difference is always of two words that one machine learned.
+several sittings, on other machines too, whose rounding makes other words of the last bits alone.
 """
 
 from __future__ import annotations
