@@ -25,7 +25,7 @@ class KnownWords:
         return all(self.words.get(word) == "" for word in parts(text))
 
     def instead(self, text: str) -> str:
-        """A known word for the first one of a text that is not known: the one that the list has, its plural or singular,
+        """A known word for the first one of a text that is not known: what the list has, its plural or singular,
         or, of a word that is not English, the one that is spelled most like it."""
         for word in parts(text):
             if other := self.words.get(word):
