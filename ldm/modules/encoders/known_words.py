@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from ldm.errors import UserError
-from ldm.util import resolve_folder
+from ldm.util import ROOT
 
 FILE = "known_words.tsv"  # columns word and instead: empty for a word that is known, else a known one to try
 
@@ -42,7 +42,7 @@ class KnownWords:
 @functools.cache
 def english() -> frozenset[str]:
     """Words that are spelled right: BERT's."""
-    return frozenset(Path(resolve_folder("bert-base-uncased"), "vocab.txt").read_text(encoding="utf-8").split())
+    return frozenset((ROOT / "models/bert-base-uncased/vocab.txt").read_text(encoding="utf-8").split())
 
 
 def parts(text: str) -> list[str]:
