@@ -8,6 +8,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 # isort: split
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_json, renaming, run_command
@@ -15,7 +16,7 @@ from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
 from ldm.placeholders import check_placeholder, name_of_file, same_name
-from ldm.progress import say
+from ldm.progress import counted, say
 from load import add_model_flags, check_files, text_encoder
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ def get_parser() -> CommandParser:
     add("--manager_ckpts", nargs="+", required=True, metavar="FILE", help="files of learned words")
     add("--output_path", required=True, metavar="FILE", help="the file to write: .pt in the published layout, "
         ".safetensors or .bin as diffusers has it")
-    add("--rename", nargs="+", default=[], metavar="[FILE:]OLD=NEW", help="another name for a word of a file; without "
-        "FILE for the words called so, in the files' order; where there are fewer names than words, the first words "
-        "keep theirs")
+    add("--rename", nargs="+", default=[], metavar="[FILE:]OLD=NEW", help="another name for a word of a file, which "
+        "its last names say too, such as cat.pt; without FILE for the words called so, in the files' order; where "
+        "there are fewer names than words, the first words keep theirs")
     add("--overwrite", action="store_true", help="replace a file that is there")
     add_model_flags(parser, "--ckpt_path", "--config")
     parser.add_json()
@@ -57,13 +58,27 @@ def words_of(file: str) -> Words:
     return words if words.named else words.renamed({name: name_of_file(file) for name in words.vectors})
 
 
+def split_file(files: list[str], text: str) -> tuple[int | None, str]:
+    """(number of the file, or None, the rest) of [FILE:]OLD=NEW; FILE as the flag has it, or the end of its path where
+    no other file's ends so. Raises UserError where several do."""
+    for i, file in enumerate(files):
+        if text.startswith(f"{file}:"):
+            return i, text.removeprefix(f"{file}:")
+    ends = {i: end for i, file in enumerate(files) for start in range(1, len(Path(file).parts))
+            if text.startswith((end := str(Path(*Path(file).parts[start:]))) + ":")}
+    if len(ends) > 1:
+        raise UserError(f"--rename {text}: {' and '.join(files[i] for i in ends)} are called so; give the path as "
+                        "--manager_ckpts has it")
+    return next(((i, text.removeprefix(f"{end}:")) for i, end in ends.items()), (None, text))
+
+
 def new_names(files: list[str], words: list[Words], renames: list[str]) -> Names:
     """What the flag --rename calls the words of files. Raises UserError for a word that is not there."""
     names: Names = {}
     for_all: list[tuple[str, str]] = []
     for text in renames:
-        number = next((i for i, file in enumerate(files) if text.startswith(f"{file}:")), None)
-        old, new = renaming(text if number is None else text.removeprefix(f"{files[number]}:"))
+        number, rest = split_file(files, text)
+        old, new = renaming(rest)
         if number is None:
             for_all.append((old, new))
         elif old not in words[number].vectors:
@@ -74,7 +89,8 @@ def new_names(files: list[str], words: list[Words], renames: list[str]) -> Names
     for old, count in Counter(old for old, _ in for_all).items():
         holders = [i for i, w in enumerate(words) if old in w.vectors and (i, old) not in names]
         if count > len(holders):
-            raise UserError(f"--rename {old}=...: {count} new names for {len(holders)} words called {old!r}")
+            raise UserError(f"--rename {old}=...: {counted(count, 'new name')} for {counted(len(holders), 'word')} "
+                            f"called {old!r}")
         news = [new for o, new in for_all if o == old]
         names |= {(i, old): new for i, new in zip(holders[-count:], news, strict=True)}
     return names
@@ -133,12 +149,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     from ldm.embedding_files import PUBLISHED, format_for, write_words
 
+    format = format_for(opt.output_path)
     words = [words_of(file) for file in opt.manager_ckpts]
     merged = merge(opt.manager_ckpts, words, new_names(opt.manager_ckpts, words, opt.rename))
-    if format_for(opt.output_path) == PUBLISHED and set(merged.vectors) - set(merged.token_ids):
+    if format == PUBLISHED and set(merged.vectors) - set(merged.token_ids):
         merged = merged.with_tokens_of(text_encoder(opt, weights=False))
     write_words(opt.output_path, merged)
-    counts = {name: f"{len(v)} vector{'s' * (len(v) > 1)}" for name, v in merged.vectors.items()}
+    counts = {name: counted(len(v), "vector") for name, v in merged.vectors.items()}
     say(f"{opt.output_path}: " + ", ".join(f"{shown(name)} ({n})" for name, n in counts.items()))
     if opt.json:
         print_json({"embedding": opt.output_path, "words": list(merged.vectors)})

@@ -33,7 +33,7 @@ from ldm.errors import UserError
 from ldm.files import file_identity, next_number, output_folder
 from ldm.parameters import CHUNK, picture_parameters, write_parameters
 from ldm.processes import agree, processes
-from ldm.progress import bar, say
+from ldm.progress import bar, counted, say
 from ldm.prompts import parse_prompt, read_prompts
 from ldm.redraw import changes, flags_of
 from ldm.util import quoted, resolve_file, version
@@ -272,7 +272,7 @@ def draw(opt: argparse.Namespace, outdir: Path) -> dict[str, Any]:
                     where = str(save_numbered(sheet, outdir, 4, slug(prompt), grid_number))
                     written["grids"].append({"file": where, "prompt": prompt, "pictures": each})
                 pictures = []
-                say(f"{where}: {each} picture{'s' * (each > 1)} of {quoted(prompt)}")
+                say(f"{where}: {counted(each, 'picture')} of {quoted(prompt)}")
     steps.close()
     return written
 

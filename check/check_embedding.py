@@ -13,7 +13,7 @@ from ldm.cli import CommandParser, print_json, print_table, renaming, run_comman
 from ldm.errors import UserError
 from ldm.files import check_new
 from ldm.filetypes import shown
-from ldm.progress import say
+from ldm.progress import counted, say
 from load import add_model_flags, check_files, text_encoder
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def print_words(file: str, words: Words, encoder: TextEncoder) -> None:
 
     table = encoder.token_embeddings.weight.detach()
     fits = words.widths == {table.shape[1]}
-    count = len(words.vectors)
-    print(f"{file}: {count} word{'s' * (count > 1)} {' and '.join(map(describe_width, sorted(words.widths)))}")
+    print(f"{file}: {counted(len(words.vectors), 'word')} {' and '.join(map(describe_width, sorted(words.widths)))}")
     print(f"format: {words.format}" + ", which has no name for its word" * (not words.named)
           + ", with an adapter of v1" * bool(words.adapter))
     print_table(("word", "vector", "norm", *["nearest tokens by cosine"] * fits), [
@@ -106,8 +105,8 @@ def describe_provenance(known: Provenance | None, vectors: torch.Tensor, here: s
             cosine = float(torch.cosine_similarity(vectors, known.start).mean())
             start += f", moved by {moved:.2f} of its start's length, cosine {cosine:.2f}"
         lines.append(f"learned {shown(start, 200)}")
-    how = [f"{known.step:,} steps" if known.step is not None else "", f"rate {known.rate:g}" if known.rate else "",
-           f"{len(known.pictures)} pictures ({' '.join(shown(p[:8]) for p in known.pictures[:5])}"
+    how = [counted(known.step, "step") if known.step is not None else "", f"rate {known.rate:g}" if known.rate else "",
+           f"{counted(len(known.pictures), 'picture')} ({' '.join(shown(p[:8]) for p in known.pictures[:5])}"
            + " ..." * (len(known.pictures) > 5) + ")" if known.pictures else ""]
     if any(how):
         lines.append(", ".join(filter(None, how)))

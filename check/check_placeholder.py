@@ -9,6 +9,7 @@ import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 from typing import TYPE_CHECKING
 
 from ldm.cli import CommandParser, print_table, run_command
+from ldm.progress import counted
 from ldm.prompts import parse_prompt
 from ldm.util import quoted
 from load import add_model_flags, check_files, load_model, load_words
@@ -122,8 +123,8 @@ def look(opt, model) -> None:
         default = next(iter(words.values()), encoder.tknz_fn.pieces([encoder.tknz_fn.unknown_id])[0])
         instead = ", ".join(f"{words.get(p, p if int(i) < len(lengths) else default)!r} in place of {p}"
                             for p, i in manager.string_to_token_dict.items())
-        print(f"\n{quoted(opt.prompt)}: {len(entries)} vectors go in; against the same prompt with {instead} the "
-              f"features move by {float((after - before).norm() / before.norm()):.3f} of their length")
+        print(f"\n{quoted(opt.prompt)}: {counted(len(entries), 'vector')} in it; against the same prompt with "
+              f"{instead} the features move by {float((after - before).norm() / before.norm()):.3f} of their length")
         print_table(("position", "token", "learned vector there", "features move by"), [
             (p, pieces[p], entries.get(p, ""), float(moved[p])) for p in range(length)])
         if opt.variant == "v2":

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ldm.configs import resolved
 from ldm.errors import UserError
-from ldm.schedules import FORMS, is_schedule, parse_schedule
+from ldm.schedules import FORMS, parse_schedule, refusal
 from ldm.schema import Builds, Count, Natural, Range, Rate, Seed, Weight, check, parameters, show
 from ldm.targets import get_obj_from_str, is_own
 
@@ -167,7 +167,8 @@ def _schedule(model: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool, str]]:
 def _rates(schedule: str | None, lightning: Any) -> Iterator[tuple[str, Any, bool, str]]:
     if schedule is None:
         return
-    yield "model.lr_schedule", schedule, is_schedule(schedule), FORMS
+    why = refusal(schedule)
+    yield "model.lr_schedule", schedule, why is None, f"{FORMS}; {why}"
     if ((lightning or {}).get("trainer") or {}).get("max_steps") == -1:
         yield ("model.lr_schedule", schedule, not parse_schedule(schedule).needs_end,
                "constant, or rates, for a run without an end; give lightning.trainer.max_steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -130,7 +131,7 @@ def refuse_others(path: str | Path, content: Mapping[Any, Any]) -> None:
     elif {"clip_l"} < keys and keys & {"t5", "t5xxl"}:
         what = ("a word for FLUX: vectors for several text encoders at once (CLIP ViT-L and T5), and this model has "
                 "one; learn the word again here")
-    elif any(k.endswith((".lora_up.weight", ".lora_down.weight", ".lora_A.weight", ".lora_B.weight")) for k in keys):
+    elif any(re.search(r"lora_.*\.(weight|alpha)$|\.(hada|lokr)_\w+$", k) for k in keys):
         what = "a LoRA, which changes a model's weights, not a word"
     elif any(type(k) is int and type(v) is tuple for k, v in content.items()):
         what = "a hypernetwork of AUTOMATIC1111, which changes a model's attention, not a word"
@@ -207,6 +208,9 @@ def format_for(path: str | Path, format: str | None = None) -> str:
     """The format to write a file in: the one given, else the one that goes with its suffix. Raises UserError where the
     two do not go together."""
     suffix = Path(path).suffix.lower()
+    if suffix not in (".pt", ".bin", ".safetensors"):
+        raise UserError(f"{path}: no program looks for words in a file called so; give it the suffix .pt, .bin or "
+                        ".safetensors")
     if format is None:
         return DIFFUSERS if suffix in (".bin", ".safetensors") else PUBLISHED
     if format == PUBLISHED and suffix == ".safetensors":

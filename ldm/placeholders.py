@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ldm.errors import UserError
 from ldm.filetypes import shown
+from ldm.progress import counted
 
 STAR = "*"  # what everybody writes for a word, and so what the only word is called too, whatever its own name
 MAX_PLACEHOLDER = 200  # letters of a name
@@ -121,8 +122,10 @@ def call_words(found: Sequence[tuple[str | Path, str | None]], names: Sequence[s
         nameless = [i for i, name in enumerate(called) if name in (None, STAR)]
     if len(names) > len(nameless):
         if len(names) != len(found):
-            raise UserError(f"--placeholder_string: {len(names)} names for {len(found)} words, {len(nameless)} of them "
-                            f"without a name of their own; give {f'{len(nameless)} or ' * bool(nameless)}{len(found)}")
+            raise UserError(
+                f"--placeholder_string: {counted(len(names), 'name')} for {counted(len(found), 'word')}, "
+                f"{len(nameless)} of them without a name of their own; give "
+                f"{f'{len(nameless)} or ' * bool(nameless)}{len(found)}")
         nameless = list(range(len(found)))
     for i in nameless:
         called[i] = None

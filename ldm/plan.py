@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from ldm.fixed_loss import fixed_batch
-from ldm.progress import bar, duration, say
+from ldm.progress import bar, counted, duration, say
 
 MEASURED = 3       # steps that the pace is told by, behind the first, which is slower
 WORTH_A_PROBE = 8  # steps for which the pace is not tried beforehand, since they are soon over
@@ -28,10 +28,11 @@ def describe_length(steps: int, batch: int, accumulated: int, devices: int, pict
     parts = [(f"batches of {batch}", 1), (f"{accumulated} accumulated", accumulated), (f"{devices} devices", devices)]
     size = batch * accumulated * devices
     made_of = " x ".join(text for text, count in parts if count > 1 or text.startswith("b")) if size != batch else ""
-    step = f"{size} picture{'s' * (size != 1)}" + f" ({made_of})" * bool(made_of)
+    step = counted(size, "picture") + f" ({made_of})" * bool(made_of)
     length = f"{step} a step" if steps < 0 else (
-        f"{steps:,} steps of {step}: {steps * size:,} in all, each of the {pictures} about "
-        f"{steps * size / pictures:,.0f} times")
+        f"{counted(steps, 'step')} of {step}: {steps * size:,} in all, "
+        f"{f'each of the {pictures}' if pictures > 1 else 'the only one'} about "
+        f"{counted(round(steps * size / pictures), 'time')}")
     return length + (f"; a step's rate of {rate:g} is {rate / size:g} for each of its pictures" if scaled else
                      f"; a step's rate is {rate:g}, whatever the batch")
 
@@ -93,7 +94,7 @@ class Pace(pl.Callback):
         steps = trainer.max_steps - trainer.global_step
         if steps > WORTH_A_PROBE and (seconds := probe(trainer, pl_module)):
             self.said = True
-            say(describe_pace(seconds, steps, peak_memory(pl_module.device), "to go"))
+            say(describe_pace(seconds, steps, peak_memory(pl_module.device)))
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """A step begins with its first batch."""
@@ -109,15 +110,15 @@ class Pace(pl.Callback):
         if len(self.seconds) == MEASURED + 1 and trainer.is_global_zero and trainer.global_step < trainer.max_steps:
             if not self.said:
                 say(describe_pace(statistics.median(self.seconds[1:]), trainer.max_steps - trainer.global_step,
-                                  peak_memory(pl_module.device), "that are left"))
+                                  peak_memory(pl_module.device)))
             self.said = True
 
 
-def describe_pace(seconds: float, steps: int, memory: int | None, which: str) -> str:
+def describe_pace(seconds: float, steps: int, memory: int | None) -> str:
     """One line: what so many steps of so many seconds take."""
     needed = "" if memory is None else f"; {memory / 1e9:.1f} GB of memory so far"
-    return (f"{seconds:.2g} s a step: about {duration(seconds * steps)} for the {steps:,} {which}, and what drawing "
-            f"and saving take{needed}")
+    return (f"{seconds:.2g} s a step: about {duration(seconds * steps)} for the {counted(steps, 'step')} to go, and "
+            f"what drawing and saving take{needed}")
 
 
 class LearningBar(pl.callbacks.ProgressBar):

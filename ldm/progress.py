@@ -32,6 +32,11 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something: "1 step", "2,000 steps"."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def duration(seconds: float) -> str:
     """About how long something takes: "40 s", "5 min", "2.5 h"."""
     return (f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 90 * 60 else

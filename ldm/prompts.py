@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ldm.errors import UserError
 from ldm.filetypes import check_regular
 from ldm.placeholders import placeholder_pattern
-from ldm.progress import say
+from ldm.progress import counted, say
 from ldm.util import quoted
 
 LEVEL = 1.1       # what a pair of round brackets multiplies by, and square ones divide by
@@ -130,5 +130,5 @@ def read_prompts(path: str) -> list[str]:
     if not prompts:
         raise UserError(f"{name}: holds no prompts; write one in each line")
     if comments := sum(line.startswith("#") for line in lines):
-        say(f"{name}: {len(prompts)} prompts; {comments} lines that begin with # are left out")
+        say(f"{name}: {counted(len(prompts), 'prompt')}; {counted(comments, 'line')} with # in front left out")
     return prompts

@@ -19,7 +19,7 @@ from ldm.data.pictures import save_image, to_image, to_images
 from ldm.errors import UserError
 from ldm.files import write_bytes
 from ldm.generate import sample_prompt
-from ldm.progress import say
+from ldm.progress import counted, say
 from ldm.prompts import parse_prompt
 from ldm.schema import Count, Range, Trimmed
 from ldm.targets import get_obj_from_str
@@ -136,7 +136,7 @@ class StepRanking(pl.Callback):
         save_image(curves([r.step for r in ranked], {
             "fidelity: like the training pictures": [r.fidelity for r in ranked],
             "editability: does what else the prompt says": [r.editability for r in ranked]}, best.step), run / CURVES)
-        say(f"{len(ranked)} saved step{'s' * (len(ranked) != 1)}, judged by {self.name} on {self.pictures} of the "
+        say(f"{counted(len(ranked), 'saved step')}, judged by {self.name} on {self.pictures} of the "
             f"word alone and {len(self.edits)} of edits, in {time.monotonic() - started:.0f} s:\n"
             f"{describe(ranked, best)}\n"
             f"{folder / BEST} is step {best.step}; the curves: {run / CURVES}")

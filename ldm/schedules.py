@@ -79,22 +79,27 @@ def parse_schedule(text: str | None) -> Schedule:
     if match := re.fullmatch(rf"({'|'.join(SHAPES)})(?:\s*:\s*(\d{{1,9}}))?", text, re.ASCII):
         return Schedule(match[1], int(match[2] or 0))
     rates: list[tuple[float, float]] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*([\d.]+(?:[eE][-+]?\d+)?)\s*(?::\s*(\d{1,10}|-1))?\s*", part, re.ASCII)
+    for part in filter(str.strip, text.split(",")):  # empty ones count for nothing, as in other programs
+        match = re.fullmatch(r"\s*((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(?::\s*(\d{1,10}|-1))?\s*", part, re.ASCII)
         if match is None:
-            raise ValueError(f"{part!r} is neither a rate nor a rate and a step")
+            raise ValueError(f"{part.strip()!r} is neither a rate nor a rate and a step")
         until = math.inf if match[2] in (None, "-1") else int(match[2])  # -1 is the end, as in other programs
-        if not convertible(rate := float(match[1]), Rate) or until < math.inf and until > MOST or until <= max(
-                (before for _, before in rates), default=0):
-            raise ValueError(f"{part!r} does not follow what is before it")
+        if not convertible(rate := float(match[1]), Rate):
+            raise ValueError(f"{match[1]} is no rate, which is above 0 and at most 1000")
+        if MOST < until < math.inf:
+            raise ValueError(f"no run has {match[2]} steps")
+        if until <= (before := rates[-1][1] if rates else 0):
+            raise ValueError(f"{part.strip()!r} has no steps left, which go on from {before:g}")
         rates.append((rate, until))
+    if not rates:
+        raise ValueError("there is no rate in it")
     return Schedule(rates=tuple(rates))
 
 
-def is_schedule(text: str) -> bool:
-    """Whether a text names a schedule."""
+def refusal(text: str) -> str | None:
+    """Why a text names no schedule; None where it does."""
     try:
         parse_schedule(text)
-    except ValueError:
-        return False
-    return True
+    except ValueError as error:
+        return str(error)
+    return None

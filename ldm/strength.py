@@ -9,7 +9,7 @@ import torch
 
 from ldm.errors import UserError
 from ldm.modules.embedding_manager import initial_vectors
-from ldm.progress import say
+from ldm.progress import counted, say
 from ldm.util import quoted
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def set_strength(manager: EmbeddingManager, strengths: Sequence[float], init_wor
     if init_words and not unknown:
         say(f"--init_word is not needed: the file says what {' '.join(words)} started from")
     elif len(init_words) not in (0, 1, len(unknown)):
-        raise UserError(f"--init_word: {len(init_words)} words for {_named(unknown)}, whose files do not say what they "
-                        "started from; give one, or one for each in order")
+        raise UserError(f"--init_word: {counted(len(init_words), 'word')} for {_named(unknown)}, whose files do not "
+                        "say what they started from; give one, or one for each in order")
     for word, init_word in zip(unknown, _one_each(init_words, len(unknown)), strict=False):
         starts[word] = _vectors_of(manager, word, init_word)
     for word, strength in zip(words, _one_each(strengths, len(words)), strict=True):
@@ -70,4 +70,4 @@ def _one_each(values: Sequence[T], count: int) -> Sequence[T]:
 
 
 def _named(words: Sequence[str]) -> str:
-    return f"{len(words)} word{'s' * (len(words) != 1)} ({' '.join(words)})"
+    return f"{counted(len(words), 'word')} ({' '.join(words)})"

@@ -47,8 +47,11 @@ def merged(files, out, *arguments):
     (["*=&", "*=my doll", "<cat>=고양이"], {"*": 1, "&": 2, "고양이": 3, "my doll": 4}),
     (["A:*=<a>", "*=<b>", "B:<cat>=cat"], {"<a>": 1, "*": 2, "cat": 3, "<b>": 4})])
 def test_words_of_one_name_get_others(files, tmp_path, renames, expected):
-    renames = [r.replace("A:", f"{files[0]}:").replace("B:", f"{files[1]}:") for r in renames]
-    assert merged(files, tmp_path / "out.pt", "--rename", *renames) == expected
+    for a, b in ((files[0], files[1]), (files[0].name, files[1].name)):
+        named = [r.replace("A:", f"{a}:").replace("B:", f"{b}:") for r in renames]
+        assert merged(files, tmp_path / "out.pt", "--overwrite", "--rename", *named) == expected
+    renames = [r.replace("A:", f"{files[0].parent.name}/a.pt:").replace("B:", "b.bin:") for r in renames]
+    assert merged(files, tmp_path / "out.pt", "--overwrite", "--rename", *renames) == expected
     known = read_words(tmp_path / "out.pt").provenance
     assert {p.step for p in known.values()} == {1, 4}, "each takes with it what is known of it"
 
@@ -118,6 +121,15 @@ def test_what_cannot_be_merged_is_refused_and_nothing_is_written(files, tmp_path
     arguments = [a.replace("A:", f"{files[0]}:") for a in arguments]
     assert_one_line_error(merge(files[:2], tmp_path / "out.pt", *arguments), *text)
     assert not (tmp_path / "out.pt").exists()
+
+
+def test_a_name_of_two_files_says_neither(files, tmp_path):
+    (tmp_path / "other").mkdir()
+    write_words(tmp_path / "other/a.pt", Words({"*": vectors(5)}))
+    pair = [files[0], tmp_path / "other/a.pt"]
+    assert_one_line_error(merge(pair, tmp_path / "out.pt", "--rename", "a.pt:*=<b>"), "--rename a.pt:*=<b>", "other")
+    assert merged(pair, tmp_path / "out.pt", "--rename", "other/a.pt:*=<b>") == {"*": 1, "<b>": 5}
+    assert_one_line_error(merge(pair, tmp_path / "out.xyz"), "out.xyz", "the suffix .pt, .bin or .safetensors")
 
 
 def test_no_file_is_replaced_unless_asked_to(files):

@@ -56,6 +56,7 @@ def test_starts_are_runs_with_their_seeds_and_the_best_goes_on_exactly(tmp_path)
     more = ("-t", *EXACT, "lightning.trainer.max_steps=3", "model.base_learning_rate=0.05")
     result = run_main(train_new.main, *flags(tmp_path / "three"), *more, "--seeds", "3", "--seed", "4")
     assert result.status == 0, result.err
+    assert result.err.count("learned at step 3\n") == 3, "without a folder, which may be moved"
     run = only_run(tmp_path / "three")
     losses = {int(line.split()[1][:-1]): float(line.split()[3]) for line in result.err.splitlines()
               if line.startswith("seed ")}

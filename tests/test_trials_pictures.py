@@ -113,7 +113,7 @@ def test_panoramas_are_cut_not_squeezed(tmp_path, panoramas):
 
 @pytest.mark.parametrize("fit, words", [
     ("pad", ["padded, and the loss leaves out what was added"]), ("random", ["cut at a random place each time"]),
-    ("squeeze", ["squeezed: 0.png", "warning: 3 of 3 pictures are no squares", "0.png (256 x 128)", "--fit crop"])])
+    ("squeeze", ["squeezed: 0.png", "warning: 3 of 3 pictures are not square", "0.png (256 x 128)", "--fit crop"])])
 def test_other_ways_to_fit_panoramas(tmp_path, panoramas, fit, words):
     said = train(tmp_path / "logs", panoramas, "-t", TWO, "--fit", fit)
     assert all(w in said for w in words), said
@@ -129,7 +129,7 @@ def test_the_published_config_squeezes_aloud_and_the_flag_overrules_it(tmp_path,
         "model": {"base_learning_rate": 5e-3}, "data": published,
         "lightning": OmegaConf.load("configs/emoji/finetune.yaml").lightning}))
     base = {"base": tmp_path / "published.yaml"}
-    assert "3 of 3 pictures are no squares and lose their shape, squeezed as the published" in train(
+    assert "3 of 3 pictures are not square, and squeezed out of shape as the published" in train(
         tmp_path, panoramas, **base)
     said = train(tmp_path, panoramas, "--fit", "crop", **base)
     assert "squeezed" not in said and "mirrored 50% of the time" in said
@@ -182,7 +182,7 @@ def test_batch_and_run_length_are_said_beforehand(tmp_path, toys):
 
 def test_small_pictures_are_named_before_training(tmp_path, toys):
     Image.open(toys / "1.png").resize((40, 40)).save(toys / "1.png")
-    assert "warning: 1 of 3 pictures are smaller than 64 px" in train(tmp_path, toys)
+    assert "warning: 1 of 3 pictures is smaller than 64 px" in train(tmp_path, toys)
 
 
 @pytest.mark.slow

@@ -299,6 +299,7 @@ def test_learning_goes_on_from_any_file(files, tmp_path, kind, asked, name):
     command = flags(tmp_path / "runs", embedding_manager_ckpt=files[kind], placeholder_string=asked)
     result = train(*command, "-t", *EXACT, "lightning.trainer.max_steps=1", "model.base_learning_rate=1e-9")
     assert f"starting from {name}: the word of {files[kind]}" in result.err
+    assert "warning: --init_word bird has no part" in result.err
     run = only_run(tmp_path / "runs")
     assert close(read_embeddings(run / "checkpoints/embeddings.pt")[name], vectors, 1e-6)
     train("-t", "--resume", run, "lightning.trainer.max_steps=2")

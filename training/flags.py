@@ -19,7 +19,9 @@ from ldm.cli import (
 from ldm.data.pictures import find_images
 from ldm.errors import UserError
 from ldm.files import check_writable
+from ldm.progress import say
 from ldm.runs import Run, find_resumed, run_name
+from ldm.schedules import FORMS, refusal
 from load import (
     add_model_flags,
     check_files,
@@ -88,14 +90,21 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
                "default: true")
 
 
+def schedule(text: str) -> str:
+    """An argparse type: the text of a schedule."""
+    if why := refusal(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: {why}; give {FORMS}")
+    return text
+
+
 def _add_learning(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("-s", "--seed", type=training_seed, help="seed of everything random; default: 23, or the resumed run's")
     add("--seeds", type=count, default=1, metavar="N", help="learn so many times, each time with the seed one higher, "
         "and keep the word with the lowest loss on the same pictures, timesteps and noise")
-    add("--lr_schedule", metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, cosine:50 with a "
-        "warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; default: the config's, "
-        "else constant")
+    add("--lr_schedule", type=schedule, metavar="SCHEDULE", help="the rate over the run: constant, cosine or linear, "
+        "cosine:50 with a warm-up of 50 steps, or rates and the steps they are taken until, '0.005:100, 0.001'; "
+        "default: the config's, else constant")
     add_switch(group, "--scale_lr", default=None, help="multiply the rate by batch size, devices and accumulation; "
                "default: true, or as the resumed run does")
     add("--stop", choices=("auto", "off"), help="auto: learning ends when the loss on fixed pictures, timesteps and "
@@ -137,6 +146,8 @@ def check_flags(opt: argparse.Namespace, overrides: list[str]) -> None:
         find_images(opt.data_root)
     if opt.init_word == AUTO and opt.embedding_manager_ckpt:
         raise UserError("--init_word auto: the word starts from --embedding_manager_ckpt; leave one of them out")
+    if opt.init_word and opt.embedding_manager_ckpt and not opt.resume:
+        say(f"warning: --init_word {opt.init_word} has no part: the word starts from {opt.embedding_manager_ckpt}")
     if opt.resume and opt.seeds > 1:
         raise UserError(f"--seeds {opt.seeds}: a run that goes on has had its start; leave it out")
     for flag in ("name", "postfix", "project", "logdir", "datadir_in_name"):

@@ -106,7 +106,7 @@ def describe_learned(shapes: dict[str, list[int]]) -> str:
 
     words = {WordDict.word(n.rpartition("string_to_param_dict.")[2]): shape for n, shape in shapes.items()
              if "string_to_param" in n}
-    text = ", ".join(f"{w!r} ({shape[0]} vector{'s' * (shape[0] > 1)} of {shape[-1]})" for w, shape in words.items())
+    text = ", ".join(f"{w!r} ({progress.counted(shape[0], 'vector')} of {shape[-1]})" for w, shape in words.items())
     layers = sum(math.prod(shape) for shape in shapes.values()) - sum(math.prod(shape) for shape in words.values())
     return (text or "no word") + f" and an adapter ({layers} weights)" * (len(words) < len(shapes))
 
@@ -259,7 +259,8 @@ def describe(run: Run, trainer: pl.Trainer, inversion: TextualInversion, more: s
     rate = inversion.schedule.describe(inversion.model.learning_rate, run.state["global_step"] if run.state else 0,
                                        trainer.max_steps)
     most = " at most" if stops(trainer) else ""
-    say(f"{parameters} parameters to learn, learning rate {rate}, {trainer.max_steps} steps{most}{more}")
+    steps = "no end" if trainer.max_steps < 0 else progress.counted(trainer.max_steps, "step") + most
+    say(f"{parameters} parameters to learn, learning rate {rate}, {steps}{more}")
 
 
 def learn(opt: argparse.Namespace, run: Run, trainer: pl.Trainer, setup: SetupCallback, inversion: TextualInversion,
@@ -300,8 +301,9 @@ def learn(opt: argparse.Namespace, run: Run, trainer: pl.Trainer, setup: SetupCa
     if (stopping := stops(trainer)) and stopping.done and not setup.interrupted:
         most = f" of at most {trainer.max_steps}" if trainer.max_steps > 0 else ""
         say(f"the loss on fixed pictures and noise has settled at step {trainer.global_step}{most}; --stop off goes on")
-    say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}: "
-        f"{setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here")
+    moves = opt.seeds > 1 and not setup.interrupted  # a start's folder may become another one, which is said then
+    say(f"{'stopped' if setup.interrupted else 'learned'} at step {trainer.global_step}"
+        + f": {setup.checkpoints / 'embeddings.pt'}; -t --resume {setup.logdir} goes on from here" * (not moves))
     if setup.interrupted:
         if trainer.is_global_zero:
             conclude(opt, setup.logdir)

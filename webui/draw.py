@@ -17,7 +17,7 @@ from ldm.files import file_identity
 from ldm.generate import SAMPLERS
 from ldm.parameters import Parameters, picture_parameters
 from ldm.placeholders import STAR, split_prompt
-from ldm.progress import duration
+from ldm.progress import counted, duration
 from ldm.redraw import flags_of
 from txt2img import slug
 from webui.page import Page, as_it_comes, bar, local_file, notes, read_upload, told
@@ -156,7 +156,7 @@ def drawing(page: Page, order: Order, session: str) -> Iterator[tuple[Any, ...]]
         yield list(pictures), bar(0, 1, f"stopped after {len(pictures)} of {order.pictures} pictures"), notes(lines)
         return
     seconds = time.monotonic() - began
-    text = f"{len(pictures)} picture{'s' * (len(pictures) != 1)} in {duration(seconds)}; choose one to download it"
+    text = f"{counted(len(pictures), 'picture')} in {duration(seconds)}; choose one to download it"
     yield list(pictures), bar(1, 1, text), notes(lines)
 
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from ldm.errors import UserError
 from ldm.initial_word import candidates, find_words
 from ldm.placeholders import check_placeholder
+from ldm.progress import counted
 from ldm.util import ROOT
 from load import load_config
 from training.config import training_config, training_set
@@ -189,7 +190,7 @@ def advice_html(page: Page, here: Sequence[Upload], own: str, alpha: bool, wrong
             lines += advice(list(find_faults(data_of(page, here, own, alpha))), here)
         except UserError as error:
             lines.append(str(error))
-    good = f'<p class="good">{len(here)} picture{"s" * (len(here) != 1)}: good to learn from.</p>'
+    good = f'<p class="good">{counted(len(here), "picture")}: good to learn from.</p>'
     return notes(lines) or (good if here else "")
 
 

@@ -33,6 +33,7 @@ def open_masked(path: Path, file: Path | None, alpha: bool) -> tuple[Image.Image
         return image, None
     mask = open_image(file, background="black").convert("L")
     if mask.size != image.size:
+        upright = ", both turned upright as their EXIF data say" * (mask.size == image.size[::-1])
         raise UserError(f"{file}: {mask.width} x {mask.height} pixels, and {path.name} has {image.width} x "
-                        f"{image.height}; a mask has the size of its picture; or --mask off")
+                        f"{image.height}{upright}; a mask has the size of its picture; or --mask off")
     return image, mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -145,7 +146,10 @@ class PersonalizedBase(Dataset[dict[str, Any]]):
         too long; warns of one with words that it cannot read."""
         for path, lines in self.captions.items():
             for caption in (line.replace("{}", self.word) for line in lines):
-                if not manager.placeholders_in(caption):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of what is cut off it is said below, either way
+                    named = manager.placeholders_in(caption)
+                if not named:
                     raise UserError(f"the caption of {path}, {quoted(caption, 80)}: the text encoder does not come "
                                     "upon the word in it; shorten it, or leave captions out: --captions false")
                 manager.warn_about([caption])

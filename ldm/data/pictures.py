@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from ldm.errors import UserError
 from ldm.files import write_bytes, write_numbered
-from ldm.progress import say
+from ldm.progress import counted, say
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ def find_images(folder: str | Path) -> list[Path]:
 
 def describe_images(folder: str | Path, count: int, left_out: list[str]) -> str:
     """One line: how many pictures are taken from a folder, and what in it is not."""
-    text = f"{count} picture{'s' * (count != 1)} from {folder}"
+    text = f"{counted(count, 'picture')} from {folder}"
     return f"{text}; left out: {some(left_out)}" if left_out else text
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ldm.data.captions import SUFFIXES
-from ldm.data.framing import Picture, border, border_colour
+from ldm.data.framing import LONGEST, Picture, border, border_colour
 from ldm.data.pictures import MASK_ENDINGS, describe_images, some
 from ldm.data.subject import detail, subject_box
+from ldm.progress import counted
 
 if TYPE_CHECKING:
     from ldm.data.personalized import PersonalizedBase
@@ -57,6 +58,10 @@ def describe_set(data: PersonalizedBase, folder: str | Path, left_out: list[str]
     yield from (fault.line for fault in find_faults(data))
 
 
+def _of(pictures: Sequence[Picture], n: int) -> str:
+    return f"{len(pictures)} of {counted(n, 'picture')} {'is' if len(pictures) == 1 else 'are'}"
+
+
 def _names(pictures: Sequence[Picture]) -> str:
     return some([picture.path.name for picture in pictures])
 
@@ -69,11 +74,12 @@ def _framing(data: PersonalizedBase) -> str:
         return "all of them squares"
     done = {"crop": "cut to their middle", "pad": "padded, and the loss leaves out what was added",
             "random": "cut at a random place each time", "squeeze": "squeezed"}[data.fit]
-    return f"{done}: {_names(oblong)}"
+    cut = [p for p in oblong if data.fit in ("pad", "random") and max(p.given) > LONGEST * min(p.given)]
+    return f"{done}: {_names(oblong)}" + f"; of {_names(cut)} only the middle, {LONGEST} to 1" * bool(cut)
 
 
 def _sentences(data: PersonalizedBase) -> str:
-    templates = f"{len(data.templates)} template{'s' * (len(data.templates) != 1)}"
+    templates = counted(len(data.templates), "template")
     without = [p for p in data.pictures if p.path not in data.captions]
     if not data.captions:
         return f"sentences: {templates}"
@@ -99,13 +105,13 @@ def find_faults(data: PersonalizedBase) -> Iterator[Fault]:
     if data.size and data.fit == "squeeze" and (oblong := [p for p in pictures if p.given[0] != p.given[1]]):
         shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in oblong])
         yield Fault("squeezed", (*oblong,), (
-            f"warning: {len(oblong)} of {n} pictures are no squares and lose their shape, squeezed as the published "
-            f"code does it: {shapes}; --fit crop cuts them to their middle"))
+            f"warning: {_of(oblong, n)} not square, and squeezed out of shape as the published code does it: {shapes}; "
+            "--fit crop cuts to the middle"))
     if data.size and (small := [p for p in pictures if _side(p, data.fit) < data.size]):
         shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in small])
         yield Fault("small", (*small,), (
-            f"warning: {len(small)} of {n} pictures are smaller than {data.size} px and are enlarged, and what is "
-            f"blurred is learned: {shapes}"))
+            f"warning: {_of(small, n)} smaller than {data.size} px, to be enlarged, and what is blurred is learned: "
+            f"{shapes}"))
     keys: dict[bytes, Picture] = {}
     for picture in pictures:
         if (first := keys.setdefault(picture.pixels.tobytes(), picture)) is not picture:
@@ -113,7 +119,7 @@ def find_faults(data: PersonalizedBase) -> Iterator[Fault]:
                 f"advice: {picture.path.name} is the same picture as {first.path.name}, and counts twice"))
     if n < FEW:
         yield Fault("few", (*pictures,), (
-            f"advice: {n} picture{'s' * (n > 1)}: what {'they share' if n > 1 else 'is in it'} is learned with the "
+            f"advice: {counted(n, 'picture')}: what {'they share' if n > 1 else 'is in it'} is learned with the "
             "thing; 3 to 5, each with another background, teach the thing alone"))
     if (colour := _common_background(pictures)) is not None:
         named = "#" + "".join(f"{value:02x}" for value in colour)
@@ -135,7 +141,8 @@ def _is_tiny(picture: Picture) -> bool:
 
 
 def _side(picture: Picture, fit: str) -> int:
-    return max(picture.given) if fit == "pad" else min(picture.given)
+    shorter = min(picture.given)
+    return min(max(picture.given), LONGEST * shorter) if fit == "pad" else shorter
 
 
 def _common_background(pictures: Sequence[Picture]) -> tuple[int, ...] | None:

@@ -15,7 +15,7 @@ from torch import nn
 from ldm.embedding_files import Words, misfit, read_words, write_words
 from ldm.errors import UserError
 from ldm.placeholders import STAR, call_words, check_placeholder, same_name, split_prompt
-from ldm.progress import say
+from ldm.progress import counted, say
 from ldm.provenance import Provenance, warn_of_another_model
 from ldm.schema import Depth, Trimmed
 from ldm.util import quoted
@@ -139,9 +139,6 @@ class EmbeddingManager(nn.Module):
         if len(ids) != 1 or ids[0] == tokenizer.unknown_id:
             taken = [int(i) for i in self.string_to_token_dict.values()]
             return torch.tensor(max([self.embedder.token_embeddings.num_embeddings - 1, *taken]) + 1, device="cpu")
-        if placeholder.isalnum() and placeholder not in PER_IMAGE_TOKENS:
-            warnings.warn(f"placeholder {placeholder!r} is a word of the text encoder, and prompts lose its meaning; "
-                          "a sign such as * or a name such as <cat-toy> has none to lose", stacklevel=2)
         return torch.tensor(ids[0], device="cpu")
 
     def reset_parameters(self) -> None:
@@ -187,11 +184,14 @@ class EmbeddingManager(nn.Module):
             pieces = self.embedder.tknz_fn.pieces(self.embedder.word_ids(word))
             n = self.max_vectors_per_token
             how = "" if len(pieces) == n else " repeated" if len(pieces) < n else " averaged"
-            lines.append(f"{placeholder!r}: {n} vector{'s' * (n > 1)} from {word!r} = {' '.join(pieces)}{how}")
+            lines.append(f"{placeholder!r}: {counted(n, 'vector')} from {word!r} = {' '.join(pieces)}{how}")
         return "\n".join(lines) or "noise"
 
     def _set(self, placeholder: str, vectors: torch.Tensor) -> None:
         token = self.token_for(placeholder)
+        if int(token) < len(self.embedder.tknz_fn) and placeholder.isalnum() and placeholder not in PER_IMAGE_TOKENS:
+            warnings.warn(f"placeholder {placeholder!r} is a word of the text encoder, and prompts lose its meaning; "
+                          "a sign such as * or a name such as <cat-toy> has none to lose", stacklevel=1)
         for other, taken in self.string_to_token_dict.items():
             if int(token) == int(taken) or same_name(placeholder) == same_name(other):
                 raise UserError(f"placeholders {other!r} and {placeholder!r} are one to the text encoder; take another "

@@ -103,6 +103,7 @@ def test_a_suffix_is_a_format_and_words_get_other_names(words, tmp_path, shared_
     (["--convert", "OUT"], ["a folder"]), (["--format", "kohya"], ["--format", "--convert"]),
     (["--overwrite"], ["--overwrite", "--convert"]),
     (["--convert", "OUT/new.safetensors", "--format", "published"], ["new.safetensors", ".pt"]),
+    (["--convert", "OUT/new.xyz"], ["new.xyz", "the suffix .pt, .bin or .safetensors"]),
     (["--convert", "OUT/new.pt", "--format", "a1111"], ["new.pt", "one word", "* <cat>"]),
     (["--convert", "OUT/new.pt", "--word", "<dog>"], ["no word '<dog>'", "* <cat>"]),
     (["--convert", "OUT/new.pt", "--rename", "<dog>=x"], ["no word '<dog>'"]),

@@ -75,6 +75,7 @@ OTHERS = {
     "XL": {"text_encoders_0": torch.ones(2, 768), "text_encoders_1": torch.ones(2, 1280)},
     "FLUX": {"clip_l": torch.ones(2, 768), "t5": torch.ones(2, 4096)},
     "LoRA": {"lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight": torch.ones(4, 16)},
+    "a LoRA": {"lora_unet.weight": torch.ones(2, 16)}, "LoRA, ": {"lora_unet_down.hada_w1_a": torch.ones(4, 16)},
     "hypernetwork": {768: ({"linear.0.weight": torch.ones(2, 2)},) * 2, "step": 3, "name": "x"},
 }
 

@@ -50,7 +50,7 @@ def test_masks_that_are_not_there(folder, parameters, words):
 
 
 @pytest.mark.parametrize("mask, words", [
-    (Image.new("L", (30, 40), 255), ["0.mask.png: 30 x 40 pixels, and 0.png has 40 x 30"]),
+    (Image.new("L", (30, 40), 255), ["0.mask.png: 30 x 40 pixels, and 0.png has 40 x 30, both turned upright"]),
     (Image.new("L", (40, 30), 0), ["0.png: its mask leaves nothing"]), (None, ["0.mask.png: not a readable picture"])])
 def test_masks_that_cannot_be_used_are_named(folder, mask, words):
     (folder / "0.mask.png").write_bytes(b"\x89PNG")

@@ -45,7 +45,7 @@ def run(monkeypatch, capsys, steps, accumulated=1):
 
 def test_the_pace_is_said_once_the_first_steps_have_shown_it(monkeypatch, capsys):
     (line,) = run(monkeypatch, capsys, 100)
-    assert line.startswith(f"2 s a step: about 3 min for the {100 - MEASURED - 1} that are left")
+    assert line.startswith(f"2 s a step: about 3 min for the {100 - MEASURED - 1} steps to go")
     assert line.endswith(" GB of memory so far")
     assert not run(monkeypatch, capsys, MEASURED + 1), "nothing is left to foretell"
 

@@ -117,7 +117,7 @@ def test_a_prompt_in_each_line(tmp_path, data, expected):
 
 def test_lines_left_out_are_named(tmp_path, capsys):
     prompts_of(tmp_path, b"a\n# b\n# c\n")
-    assert "1 prompts; 2 lines that begin with # are left out" in capsys.readouterr().err
+    assert "1 prompt; 2 lines with # in front left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("data, words", [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import train_new
 import train_new_v1
-from ldm.schedules import SHAPES, Schedule, is_schedule, parse_schedule
+from ldm.schedules import SHAPES, Schedule, parse_schedule, refusal
 from tests.conftest import assert_one_line_error, run_main
 from tests.runs import EXACT, flags, learned, only_run
 
@@ -25,6 +25,7 @@ def test_rates_are_taken_until_their_steps():
     rates = [schedule.first_rate * schedule.factor(step, 100) for step in (0, 9, 10, 19, 20, 99)]
     assert rates == pytest.approx([0.05, 0.05, 0.02, 0.02, 0.001, 0.001], rel=1e-12)
     assert parse_schedule("0.05:10,0.02:20").factor(50, 100) == pytest.approx(0.4), "the last goes on"
+    assert parse_schedule("0.05:10,, 0.001,") == parse_schedule("0.05:10, 0.001"), "what is empty counts for nothing"
     assert parse_schedule("5e-3:100, 1e-3:-1") == parse_schedule("0.005:100,0.001"), "-1 is the end"
     assert parse_schedule("0.005").first_rate == 0.005 and not parse_schedule("0.005").varies
 
@@ -37,10 +38,10 @@ def test_shapes_rise_and_fall():
 
 
 @pytest.mark.parametrize("text", ["cosin", "cosine:", "cosine:-1", "0.05:10, 0.02:10", "0.05:20, 0.02:10", "0.05, 0.02",
-                                  "0.05:10,", "0:10, 0.1", "nan", "1e9", "0.05:99999999999", "fast", "0.05:ten", "-0.1",
+                                  ",", "0:10, 0.1", "nan", "1e9", "0.05:99999999999", "fast", "0.05:ten", "-0.1",
                                   "0.05:-1, 0.1", "linear:1:2", "1.2.3"])
 def test_what_is_no_schedule_is_refused(text):
-    assert not is_schedule(text)
+    assert refusal(text)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -53,13 +54,15 @@ def test_a_shape_is_never_negative_nor_above_its_rate(shape, warm_up, steps, ste
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.text("0123456789.:,e- constantlinearcosine", max_size=20))
 def test_any_text_is_a_schedule_or_not(text):
-    if is_schedule(text):
+    if refusal(text) is None:
         assert 0 < parse_schedule(text).factor(0, 10) <= 1
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (("--lr_schedule", "cosin"), ["model.lr_schedule=cosin", "constant, cosine or linear"]),
-    (("model.lr_schedule=0.05:20, 0.02:10",), ["model.lr_schedule=0.05:20, 0.02:10", "0.05:10, 0.02:20, 0.001"]),
+    (("--lr_schedule", "cosin"), ["--lr_schedule: 'cosin'", "constant, cosine or linear"]),
+    (("--lr_schedule", "0.05:10, 0"), ["--lr_schedule: '0.05:10, 0'", "0 is no rate"]),
+    (("model.lr_schedule=0.05:20, 0.02:10",), ["model.lr_schedule=0.05:20, 0.02:10", "0.05:10, 0.02:20, 0.001",
+                                               "'0.02:10' has no steps left, which go on from 20"]),
     (("model.lr_schedule=0.1",), ["model.lr_schedule=0.1", "text"]),
     (("--lr_schedule", "cosine", "lightning.trainer.max_steps=-1"), ["model.lr_schedule=cosine", "max_steps"])])
 def test_a_wrong_schedule_is_one_line(tmp_path, arguments, words):

@@ -84,8 +84,13 @@ def test_what_is_squeezed_is_said(tmp_path):
     Image.open(tmp_path / "0.png").resize((200, 100)).save(tmp_path / "wide.png")
     assert not [line for line in advice(tmp_path, fit="crop")]
     (line,) = advice(tmp_path, fit=None)
-    assert "1 of 4 pictures are no squares" in line and "wide.png (200 x 100); --fit crop" in line
+    assert "1 of 4 pictures is not square" in line and "wide.png (200 x 100); --fit crop" in line
     assert not advice(tmp_path, fit=None, size=None), "nothing is scaled"
     for fit, said in (("crop", "cut to their middle: wide.png"), ("pad", "padded"), ("random", "cut at a random place"),
                       ("squeeze", "squeezed: wide.png")):
         assert said in PersonalizedBase(tmp_path, size=32, fit=fit).summary.splitlines()[1]
+    Image.new("RGB", (2000, 20), "red").save(tmp_path / "strip.png")
+    for fit in ("pad", "random"):
+        assert "strip.png, wide.png; of strip.png only the middle, 16 to 1" in PersonalizedBase(
+            tmp_path, size=32, fit=fit).summary.splitlines()[1].replace(", and the loss leaves out what was added", "")
+    assert any("strip.png (2000 x 20)" in line for line in advice(tmp_path, size=512, fit="pad")), "320 x 20 of it"
