@@ -34,7 +34,7 @@ from ldm.files import file_identity, next_number, output_folder
 from ldm.parameters import CHUNK, picture_parameters, write_parameters
 from ldm.processes import agree, processes
 from ldm.progress import bar, counted, say
-from ldm.prompts import parse_prompt, read_prompts
+from ldm.prompts import find_foreign, parse_prompt, read_prompts
 from ldm.redraw import changes, flags_of
 from ldm.util import quoted, resolve_file, version
 from load import add_model_flags, check_files, find_config, load_model, model_config
@@ -297,6 +297,8 @@ def set_up(opt: argparse.Namespace, model: LatentDiffusion, prompts: list[str]) 
     words = model.embedding_manager.placeholder_ids()
     *texts, negative = (parse_prompt(p, words).text for p in (*prompts, opt.negative_prompt))
     model.embedding_manager.warn_about(texts, bool(opt.embedding_path), negative)
+    for line in dict.fromkeys(line for p in (*prompts, opt.negative_prompt) for line in find_foreign(p)):
+        say(f"warning: {line}")
     opt.scale = model.guidance_scale if opt.scale is None else opt.scale
     settle_sampler(opt, model)
     if opt.negative_prompt and opt.scale == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -24,6 +24,15 @@ _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)"
 _SIGNS = rf"\\(?P<literal>[()\[\]\\])|(?P<open>[(\[])|:\s*(?P<number>{_NUMBER})\s*(?P<end>\))|(?P<close>[)\]])"
 _TEXT = r"brackets that are text are written \( and \)"
 
+# What other programs read in a prompt and this one does not, and what to say of it.
+_FOREIGN = [(re.compile(pattern), line) for pattern, line in (
+    (r"\([^()\[\]:]*:\s*\d+,\d+\s*\)", "is no weight; write a point, as in (red:1.3)"),
+    (r"\)\d+(?:\.\d+)?(?![\w.])|\w\+{1,9}(?![\w+])|\w-{2,9}(?![\w-])", "is no weight; write it as in (red:1.3)"),
+    (r"\[[^\[\]:]*:(?:[^\[\]:]*:)?\s*\d*\.?\d+\s*\]|\[[^\[\]|]*\|[^\[\]]*\]",
+     "is text; words do not change while a picture is drawn"),
+    (r"<(?:lora|lyco|hypernet):[^<>]*>", "is text; a model is changed by --ckpt_path alone"),
+    (r"\bBREAK\b", "is a word like any other"))]
+
 
 class Prompt(NamedTuple):
     """A prompt as it is read: pieces of text, each with the weight of its words."""
@@ -32,8 +41,9 @@ class Prompt(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the text encoder reads: the prompt without brackets and weights."""
-        return "".join(text for text, _ in self.spans)
+        """What the text encoder reads: the prompt without brackets and weights. Weighted words side by side,
+        `(red:1.3)(blue:0.5)`, stay two."""
+        return "".join(text for text, _ in self._apart())
 
     @property
     def weighted(self) -> bool:
@@ -43,7 +53,15 @@ class Prompt(NamedTuple):
     @property
     def weights(self) -> list[float]:
         """A weight for each letter of the text."""
-        return [weight for text, weight in self.spans for _ in text]
+        return [weight for text, weight in self._apart() for _ in text]
+
+    def _apart(self) -> Iterator[tuple[str, float]]:
+        """The spans, with a space before one that would become one word with that before it, both weighted."""
+        last, other = "", 1.0
+        for text, weight in self.spans:
+            space = weight != 1 != other and last[-1:].isalnum() and text[0].isalnum()
+            yield " " * space + text, weight
+            last, other = text, weight
 
 
 def parse_prompt(prompt: str, placeholders: Iterable[str] = ()) -> Prompt:
@@ -94,6 +112,12 @@ def _weight(number: str, prompt: str) -> float:
         raise UserError(f"the prompt {quoted(prompt)} has the weight {number}; weights go from 0 to {MAX_WEIGHT:g}; "
                         f"what a picture shall not show goes into --negative_prompt, and {_TEXT}")
     return float(number)
+
+
+def find_foreign(prompt: str) -> list[str]:
+    """What in a prompt other programs read otherwise, AUTOMATIC1111's web UI and Invoke, each in a line."""
+    return [f"{quoted(found[0], 40)} in {quoted(prompt)} {line}" for pattern, line in _FOREIGN
+            if (found := pattern.search(prompt))]
 
 
 def escape_prompt(text: str) -> str:

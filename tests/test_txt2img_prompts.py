@@ -48,6 +48,8 @@ def test_warnings_read_the_text_without_weights(tmp_path):
     assert "cannot read '사과'" in err and "--negative_prompt has no part" in err
     _, err = draw(tmp_path, "--prompt", "a (cat:1.2)", "--embedding_path", EMBEDDING)
     assert "the prompt 'a cat' does not contain *" in err
+    _, err = draw(tmp_path, "--prompt", "a (red:1,3) cat", "--negative_prompt", "a (red:1,3) cat")
+    assert err.count("warning: '(red:1,3)' in 'a (red:1,3) cat' is no weight; write a point") == 1
     _, err = draw(tmp_path, "--prompt", "a cat", "--negative_prompt", "a *")
     assert "* is read as 'thing'" in err
 
@@ -56,7 +58,7 @@ def test_prompts_from_a_file_are_those_of_the_command_line(tmp_path, monkeypatch
     (tmp_path / "prompts.txt").write_bytes("\ufeffa (red:1.5) cat\r\n\r\n# not this\r\n  빨간 사과\r\n".encode())
     given, _ = draw(tmp_path / "a", "--prompt", "a (red:1.5) cat", "빨간 사과")
     read, err = draw(tmp_path / "b", "--from_file", tmp_path / "prompts.txt")
-    assert list(given) == list(read) and "2 prompts; 1 lines" in err
+    assert list(given) == list(read) and "2 prompts; 1 line with # in front left out" in err
     assert all(torch.equal(pixels(given[name]), pixels(read[name])) for name in given)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a cat\n")))
     assert list(draw(tmp_path / "c", "--from_file", "-")[0]) == ["00000_a-cat_seed42.png"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldm.errors import UserError
-from ldm.prompts import MAX_DEPTH, MAX_FILE, MAX_WEIGHT, escape_prompt, parse_prompt, read_prompts
+from ldm.prompts import MAX_DEPTH, MAX_FILE, MAX_WEIGHT, escape_prompt, find_foreign, parse_prompt, read_prompts
 
 UP, DOWN = 1.1, 1 / 1.1
 
@@ -59,6 +59,12 @@ def test_weights(prompt, expected):
     assert spans(prompt) == expected
 
 
+def test_weighted_words_side_by_side_stay_two():
+    prompt = parse_prompt("a (red:1.3)(blue:0.5) [cat](s), (고양이:2)는")
+    assert prompt.text == "a red blue cat s, 고양이는"
+    assert prompt.weights == [1, 1, *[1.3] * 3, *[0.5] * 5, 1, *[DOWN] * 3, *[UP] * 2, 1, 1, 2, 2, 2, 1]
+
+
 def test_a_learned_word_may_have_brackets_in_its_name():
     assert spans("a [V] ([V]:1.3) [cat]", ["*", "[V]"]) == [("a [V] ", 1), ("[V]", 1.3), (" ", 1), ("cat", DOWN)]
     assert spans("(^_^) and ((^_^))", ["(^_^)", "(^"]) == [("(^_^) and ", 1), ("(^_^)", UP)]
@@ -76,6 +82,22 @@ def test_a_weight_out_of_range_is_refused(prompt, words):
         parse_prompt(f"a cat and {prompt}")
 
 
+@pytest.mark.parametrize("prompt, found", [
+    ("a (red:1,3) cat", "(red:1,3)"), ("a (red)1.3 cat", ")1.3"), ("a red++ cat", "d++"), ("a red--, cat", "d--"),
+    ("a [red:blue:0.5] cat", "[red:blue:0.5]"), ("a [red:10] cat", "[red:10]"), ("a [red|blue] cat", "[red|blue]"),
+    ("a cat <lora:x:1>", "<lora:x:1>"), ("a cat BREAK a dog", "BREAK")])
+def test_what_other_programs_read_otherwise_is_named(prompt, found):
+    (line,) = find_foreign(prompt)
+    assert line.startswith(f"{found!r} in {prompt!r} is ")
+
+
+@pytest.mark.parametrize("prompt", [
+    "a (red:1.3) [blue] cat", "a cat, (9:16), 1,5 m", "a - b, well-known", "[V] and <cat-toy>", "a (cat) 2 go",
+    "a break - and a dog", "a cat (3), two"])
+def test_ordinary_prompts_have_nothing_foreign(prompt):
+    assert not find_foreign(prompt)
+
+
 SIGNS = st.lists(st.sampled_from([*"()[]\\:.19e- a빨", "nan", ":1.3)"]), max_size=40).map("".join)
 
 
@@ -89,7 +111,7 @@ def test_any_text_is_read(text):
     assert all(0 <= w <= MAX_WEIGHT and math.isfinite(w) for w in prompt.weights)
     assert prompt.weighted == any(w != 1 for w in prompt.weights)
     rest = iter(text)  # nothing but brackets, numbers and backslashes goes, and in order
-    assert all(letter in rest for letter in prompt.text)
+    assert all(letter in rest for text, _ in prompt.spans for letter in text)
     if not set(text) & set("()[]\\"):
         assert prompt.spans == (((text, 1),) if text else ())
 
