@@ -156,6 +156,15 @@ class Names:
             and (whole.exact or (whole.sure and part.end - part.start < 2 and " " not in text[whole.start : whole.end]))
             for whole in found if part.end - part.start < whole.end - whole.start)]
 
+    def within_plain(self, match: Match, text: str) -> bool:
+        """Whether a name is one letter of a longer word that is no thing: 배, a pear or a boat, in 배경, background."""
+        if match.sure or match.end - match.start > 1:
+            return False
+        around = text[max(0, match.start - NEAR) : match.end + NEAR].lower()
+        at = match.start - max(0, match.start - NEAR)
+        return any(around[start:end] in self.plain for start in range(at + 1)
+                   for end in range(max(at + 1, start + 2), len(around) + 1))
+
     def find_alike(self, text: str, start: int, latin: bool) -> Match | None:
         """A name that begins at a place in a text, with one letter wrong, missing or too many."""
         best: tuple[int, int, Match] | None = None

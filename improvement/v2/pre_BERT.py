@@ -126,12 +126,13 @@ class MultilingualEmbedder(nn.Module):
         longest first, as labels want them; and which of them are sure, bool [B, M]. What a word means beside the first
         stands at its next tokens."""
         table, mask = cast(Names, self.names), str(self.tokenizer.mask_token)
+        texts = [text.replace(mask, " " * len(mask)) for text in texts]
         types, rows = [], []
         sure = torch.zeros(spans.shape[:2], dtype=torch.bool)
         for n, (text, row) in enumerate(zip(texts, spans.tolist(), strict=True)):
             starts = [a if b > a else -1 for a, b in row]
             kinds, found = [names.OUTSIDE] * len(row), dict[int, tuple[str, int]]()
-            for match in table.find(text.replace(mask, " " * len(mask))):
+            for match in table.find(text):
                 if match.english[0] == names.STRANGE:
                     continue
                 inside = [i for i, a in enumerate(starts) if match.start <= a < match.end]
@@ -142,6 +143,8 @@ class MultilingualEmbedder(nn.Module):
                     kinds[i] = kinds[i] or rest
                 if inside:
                     kinds[inside[0]] = begin
+                if table.within_plain(match, text):  # nobody means it, though in a bare 배경 there is nothing else
+                    continue
                 free = [i for i in inside if i not in found]
                 for position, english in zip(free, match.english, strict=False):
                     found[position] = (english, match.end - match.start)

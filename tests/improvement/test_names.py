@@ -32,6 +32,12 @@ def test_names_are_found(text, expected):
     assert found(text) == expected
 
 
+def test_one_letter_of_a_word_that_is_no_thing_is_no_name():
+    table = Names([Name("배", "", "pear"), Name("배꽃", "", "blossom"), Name("배경", "", ""), Name("개", "", "")])
+    for text, meant in (("빨간 배경", []), ("빨간배경에 배", [6]), ("배경", []), ("배 경치", [0]), ("배꽃 개", [0])):
+        assert [m.start for m in table.find(text) if not table.within_plain(m, text)] == meant, text
+
+
 def test_a_table_comes_back_and_other_files_are_refused(tmp_path):
     TABLE.write(tmp_path / FILE)
     assert read_names(tmp_path / FILE).names == TABLE.names

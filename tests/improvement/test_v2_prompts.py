@@ -26,6 +26,16 @@ def test_an_empty_prompt_stays_empty(v2_model, emoji_model, prompt):
     assert torch.equal(encoder.encode([prompt]), base.encode([""]))
 
 
+@pytest.mark.parametrize("prompt, english", [
+    ("빨간 배경", "a red background"), ("파란 배경", "a blue background"), ("흰 바탕", "a white background"),
+    ("노란배경", "a yellow background"), ("회색 배경으로", "a gray background"), ("배경은 빨갛게", "a red background"),
+    ("赤い背景", "a red background"), ("fondo rojo", "a red background")])
+def test_a_background_alone_has_no_thing_on_it(v2_model, prompt, english):
+    """As a negative prompt has it: guidance must not go away from pears, which 배 is, or a pot, which 탕 is."""
+    (reading,) = v2_model.cond_stage_model.readings([prompt], {})
+    assert reading.english == english
+
+
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([*EMPTY, *ENGLISH, "빨간 사과"]), min_size=1, max_size=4))
