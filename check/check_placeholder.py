@@ -123,8 +123,9 @@ def look(opt, model) -> None:
         default = next(iter(words.values()), encoder.tknz_fn.pieces([encoder.tknz_fn.unknown_id])[0])
         instead = ", ".join(f"{words.get(p, p if int(i) < len(lengths) else default)!r} in place of {p}"
                             for p, i in manager.string_to_token_dict.items())
-        print(f"\n{quoted(opt.prompt)}: {counted(len(entries), 'vector')} in it; against the same prompt with "
-              f"{instead} the features move by {float((after - before).norm() / before.norm()):.3f} of their length")
+        print(f"\n{quoted(opt.prompt)}: {counted(len(entries), 'vector')} go{'es' * (len(entries) == 1)} in; "
+              f"against the same prompt with {instead} the features move by "
+              f"{float((after - before).norm() / before.norm()):.3f} of their length")
         print_table(("position", "token", "learned vector there", "features move by"), [
             (p, pieces[p], entries.get(p, ""), float(moved[p])) for p in range(length)])
         if opt.variant == "v2":

@@ -88,8 +88,10 @@ def parse_schedule(text: str | None) -> Schedule:
             raise ValueError(f"{match[1]} is no rate, which is above 0 and at most 1000")
         if MOST < until < math.inf:
             raise ValueError(f"no run has {match[2]} steps")
+        if rates and math.isinf(rates[-1][1]):
+            raise ValueError(f"{part.strip()!r} stands behind a rate that goes on to the end")
         if until <= (before := rates[-1][1] if rates else 0):
-            raise ValueError(f"{part.strip()!r} has no steps left, which go on from {before:g}")
+            raise ValueError(f"{part.strip()!r} ends at a step that is not above {before:g}, where it begins")
         rates.append((rate, until))
     if not rates:
         raise ValueError("there is no rate in it")

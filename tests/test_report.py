@@ -227,7 +227,8 @@ def test_what_is_damaged_or_missing_is_left_out(run):
 
 
 def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
-    shutil.copytree(ROOT / "logs/example_green_apple", tmp_path / "old")
+    shutil.copytree(ROOT / "logs/example_green_apple", tmp_path / "old", ignore=shutil.ignore_patterns(
+        "history.jsonl", "ranking.*", "previews", "pictures.png", "embeddings_best.pt", "report.html"))
     write_report(tmp_path / "old")
     assert "started from" in " ".join(page_of(tmp_path / "old").words)
 

@@ -70,7 +70,7 @@ def test_what_words_are_called(found, names, called):
     assert call_words(found, names) == called
 
 
-@pytest.mark.parametrize("names, match", [(["<p>"], "1 names for 2"), (["<p>", "<q>", "<r>"], "3 names for 2"),
+@pytest.mark.parametrize("names, match", [(["<p>"], "1 name for 2"), (["<p>", "<q>", "<r>"], "3 names for 2"),
                                           (["<p>", "<P>"], "another word has that name")])
 def test_names_that_do_not_fit_are_refused(names, match):
     with pytest.raises(UserError, match=match):
@@ -334,4 +334,4 @@ def test_a_file_of_several_words_asks_for_one(tmp_path):
     result = run_main(train_new.main, *command, "--placeholder_string", "<b>")
     assert result.status == 0 and "<b>: the word of" in result.err, result.err
     assert_one_line_error(run_main(txt2img_v2.main, "--embedding_path", tmp_path / "two.bin", "--placeholder_string",
-                                   "<x>", "--outdir", tmp_path / "out"), "1 names for 2")
+                                   "<x>", "--outdir", tmp_path / "out"), "1 name for 2")

@@ -40,7 +40,7 @@ def test_where_a_learned_word_goes_in():
     assert result.status == 0
     rows = {row.split()[0]: row for row in result.out.splitlines() if row.strip()[:1].isdigit()}
     assert "*, vector 0" in rows["5"] and "vector" not in rows["4"]
-    assert "1 vectors go in" in result.out
+    assert "1 vector goes in" in result.out
     moved = float(rows["5"].split()[-1])
     assert moved > max(float(rows[str(p)].split()[-1]) for p in range(5))
 

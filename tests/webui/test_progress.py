@@ -18,7 +18,7 @@ def test_steps_and_losses_are_those_of_tensorboard(apple):
 
 def test_the_words_pictures_are_shown_with_their_steps(apple):
     folder = apple.run / "images/previews"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for step in range(0, 301, 10):
         Image.new("RGB", (192, 64), "red").save(folder / f"gs-{step:06}.png")
     html = show(Job("1", "<a&b>", (), state=LEARNED), read_progress(apple.run))

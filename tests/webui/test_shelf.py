@@ -17,7 +17,7 @@ from webui.words import describe, further, in_use
 def test_a_word_is_called_by_its_run_and_found_by_its_id(page, apple):
     assert apple.names == ("<green_apple>",) and apple.own == ("*",)
     assert page.shelf.find(apple.id) == apple
-    assert list(apple.steps) == [100, 200, 300]
+    assert list(apple.steps) == [50, 100, 150, 200, 250, 300]
 
 
 @pytest.mark.parametrize("id", ["", None, "..", "../logs", "/etc/passwd", "logs/example_green_apple", ".", "webui"])
