@@ -131,7 +131,7 @@ def one_line(error: Exception) -> str | None:
 def number(kind: type[int] | type[float], low: float, high: float, above: bool = False) -> Callable[[str], Any]:
     """An argparse type: whole numbers, or any, from low to high, without low itself if `above`."""
     allowed = Range(low, high, above)
-    pattern = r"[-+]?\d{1,30}" if kind is int else r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+    pattern = r"[-+]?\d{1,30}" if kind is int else r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 
     def read(text: str) -> Any:
         if re.fullmatch(pattern, text, re.ASCII) and allowed.allows(kind(text)):

@@ -20,7 +20,7 @@ MAX_DEPTH = 100   # brackets open at once; each costs another pass over what is 
 MAX_FILE = 2**24  # bytes of a file of prompts
 
 # A number ends a span only as float() reads it; what looks like one but is none, (a:1.2.3), is text.
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)"
 _SIGNS = rf"\\(?P<literal>[()\[\]\\])|(?P<open>[(\[])|:\s*(?P<number>{_NUMBER})\s*(?P<end>\))|(?P<close>[)\]])"
 _TEXT = r"brackets that are text are written \( and \)"
 
@@ -28,7 +28,7 @@ _TEXT = r"brackets that are text are written \( and \)"
 _FOREIGN = [(re.compile(pattern), line) for pattern, line in (
     (r"\([^()\[\]:]*:\s*\d+,\d+\s*\)", "is no weight; write a point, as in (red:1.3)"),
     (r"\)\d+(?:\.\d+)?(?![\w.])|\w\+{1,9}(?![\w+])|\w-{2,9}(?![\w-])", "is no weight; write it as in (red:1.3)"),
-    (r"\[[^\[\]:]*:(?:[^\[\]:]*:)?\s*\d*\.?\d+\s*\]|\[[^\[\]|]*\|[^\[\]]*\]",
+    (r"\[[^\[\]:]*:(?:[^\[\]:]*:)?\s*(?:\d+(?:\.\d*)?|\.\d+)\s*\]|\[[^\[\]|]*\|[^\[\]]*\]",
      "is text; words do not change while a picture is drawn"),
     (r"<(?:lora|lyco|hypernet):[^<>]*>", "is text; a model is changed by --ckpt_path alone"),
     (r"\bBREAK\b", "is a word like any other"))]

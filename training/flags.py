@@ -22,6 +22,7 @@ from ldm.files import check_writable
 from ldm.progress import say
 from ldm.runs import Run, find_resumed, run_name
 from ldm.schedules import FORMS, refusal
+from ldm.util import quoted
 from load import (
     add_model_flags,
     check_files,
@@ -93,7 +94,7 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
 def schedule(text: str) -> str:
     """An argparse type: the text of a schedule."""
     if why := refusal(text):
-        raise argparse.ArgumentTypeError(f"{text!r}: {why}; give {FORMS}")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}: {why}; give {FORMS}")
     return text
 
 

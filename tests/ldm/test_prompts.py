@@ -1,8 +1,10 @@
 """Weights in brackets, as AUTOMATIC1111's web UI writes them, and prompts from a file."""
 
+import contextlib
 import io
 import math
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -96,6 +98,15 @@ def test_what_other_programs_read_otherwise_is_named(prompt, found):
     "a break - and a dog", "a cat (3), two"])
 def test_ordinary_prompts_have_nothing_foreign(prompt):
     assert not find_foreign(prompt)
+
+
+@pytest.mark.parametrize("text", ["[a:" + "1" * 10**5, "(a:" + "1" * 10**5, "[a:" * 10**5, "(a:1" + "e1" * 10**5])
+def test_no_prompt_takes_long_to_read(text):
+    began = time.process_time()
+    find_foreign(text)
+    with contextlib.suppress(UserError):
+        parse_prompt(text)
+    assert time.process_time() - began < 10
 
 
 SIGNS = st.lists(st.sampled_from([*"()[]\\:.19e- a빨", "nan", ":1.3)"]), max_size=40).map("".join)

@@ -60,7 +60,7 @@ def test_any_text_is_a_schedule_or_not(text):
 
 @pytest.mark.parametrize("arguments, words", [
     (("--lr_schedule", "cosin"), ["--lr_schedule: 'cosin'", "constant, cosine or linear"]),
-    (("--lr_schedule", "0.05:10, 0"), ["--lr_schedule: '0.05:10, 0'", "0 is no rate"]),
+    (("--lr_schedule", "0.05:10, 0"), ["--lr_schedule: '0.05:10, 0'", "'0' is no rate"]),
     (("model.lr_schedule=0.05:20, 0.02:10",), ["model.lr_schedule=0.05:20, 0.02:10", "0.05:10, 0.02:20, 0.001",
                                                "'0.02:10' ends at a step that is not above 20"]),
     (("--lr_schedule", "0.05, 0.02"), ["'0.02' stands behind a rate that goes on to the end"]),
