@@ -255,7 +255,7 @@ def test_command_lines(tmp_path):
     assert run_main(txt2img_v1.main, "--embedding_path", word, *sample).status == 0
     assert list((tmp_path / "out").glob("*.png"))
     looked = run_main(check_placeholder.main, word, "--prompt", "a photo of a *", "--variant", "v1")
-    assert looked.status == 0 and "1 vectors go in" in looked.out, looked.err
+    assert looked.status == 0 and "1 vector goes in" in looked.out, looked.err
     assert_one_line_error(run_main(check_placeholder.main, word), "txt2img_v1.py")
     assert_one_line_error(run_main(txt2img.main, "--embedding_path", word, *sample), "txt2img_v1.py")
     assert_one_line_error(run_main(txt2img_v1.main, "--embedding_path",

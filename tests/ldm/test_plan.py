@@ -68,5 +68,5 @@ def test_a_step_that_is_tried_beforehand_changes_nothing(monkeypatch, tmp_path):
         assert result.status == 0, result.err
         words[few] = learned(only_run(tmp_path / f"{few}"))
         told = [line for line in result.err.splitlines() if " s a step: about " in line]
-        assert len(told) == (few == 0) and all("for the 3 to go" in line for line in told)
+        assert len(told) == (few == 0) and all("for the 3 steps to go" in line for line in told)
     assert torch.equal(words[0], words[100])
