@@ -21,7 +21,7 @@ COMMON = ROOT / "ldm/data" / NOUNS  # for vocabularies that have no list of thei
 # (words that go on, draws that each of them has been tried on by then); the last ones are ranked by all draws
 ROUNDS = ((1.0, 1), (0.25, 3), (0.06, 10), (0.016, 28))
 FINALISTS = 10
-AT_A_TIME = 32  # of words with a draw, through the networks together
+AT_A_TIME = 64  # of words with a draw, through the networks together
 GOLDEN = 0.6180339887  # multiples of it, modulo 1, are spread evenly however many there are
 
 
