@@ -80,20 +80,19 @@ def parse_schedule(text: str | None) -> Schedule:
     if match := re.fullmatch(rf"({'|'.join(SHAPES)})(?:\s*:\s*(\d{{1,9}}))?", text, re.ASCII):
         return Schedule(match[1], int(match[2] or 0))
     rates: list[tuple[float, float]] = []
-    for part in filter(str.strip, text.split(",")):  # empty ones count for nothing, as in other programs
-        match = re.fullmatch(r"\s*((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(?::\s*(\d{1,10}|-1))?\s*", part,
-                             re.ASCII)
+    for part in filter(None, map(str.strip, text.split(","))):  # empty ones count for nothing, as in other programs
+        match = re.fullmatch(r"((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*(?::\s*(\d{1,10}|-1))?", part, re.ASCII)
         if match is None:
-            raise ValueError(f"{quoted(part.strip(), 40)} is neither a rate nor a rate and a step")
+            raise ValueError(f"{quoted(part, 40)} is neither a rate nor a rate and a step")
         until = math.inf if match[2] in (None, "-1") else int(match[2])  # -1 is the end, as in other programs
         if not convertible(rate := float(match[1]), Rate):
             raise ValueError(f"{quoted(match[1], 40)} is no rate, which is above 0 and at most 1000")
         if MOST < until < math.inf:
             raise ValueError(f"no run has {match[2]} steps")
         if rates and math.isinf(rates[-1][1]):
-            raise ValueError(f"{quoted(part.strip(), 40)} stands behind a rate that goes on to the end")
+            raise ValueError(f"{quoted(part, 40)} stands behind a rate that goes on to the end")
         if until <= (before := rates[-1][1] if rates else 0):
-            raise ValueError(f"{quoted(part.strip(), 40)} ends at a step that is not above {before:g}, where it begins")
+            raise ValueError(f"{quoted(part, 40)} ends at a step that is not above {before:g}, where it begins")
         rates.append((rate, until))
     if not rates:
         raise ValueError("there is no rate in it")
