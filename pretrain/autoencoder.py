@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
-# PYTHON_ARGCOMPLETE_OK
 import ldm  # noqa: F401  # first: from here on Ctrl-C is one line
 
 # isort: split
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+
 from ldm.cli import run_command, share, weight
+from ldm.errors import UserError
 from ldm.util import ROOT
-from load import check_files, instantiate_from_config, load_config
+from load import check_files, instantiate_from_config, load_config, model_config, read_state_dict
 from pretrain.flags import check_world, parser
 from pretrain.world import held_out
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     import torch
 
@@ -38,6 +41,22 @@ def initialise(model: AutoencoderKL) -> None:
                 torch.nn.init.zeros_(module.bias)
     assert model.quant_conv.bias is not None
     torch.nn.init.constant_(model.quant_conv.bias.data[model.quant_conv.out_channels // 2 :], -6.0)
+
+
+def grow(model: AutoencoderKL, start: Mapping[str, torch.Tensor]) -> None:
+    """Give the model the weights of an autoencoder of its own shape, or of one that differs in that it has no patches:
+    then the model makes of a picture the latents of the picture shrunk, and of latents the picture with large pixels.
+    Raises UserError for any other."""
+    own, squared = model.state_dict(), model.encoder.patch**2
+    for name, tensor in start.items():
+        if name == "encoder.conv_in.weight" and tensor.shape[1] * squared == own[name].shape[1]:
+            tensor = tensor.repeat_interleave(squared, dim=1) / squared
+        elif name.startswith("decoder.conv_out.") and len(tensor) * squared == len(own[name]):
+            tensor = tensor.repeat_interleave(squared, dim=0)
+        if name not in own or own[name].shape != tensor.shape:
+            raise UserError(f"--start: its first stage has a {name} that the config's has not, or in another shape")
+        own[name] = tensor.float()
+    model.load_state_dict(own)
 
 
 def psnr(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -63,15 +82,19 @@ def held_out_pictures(opt: argparse.Namespace, count: int, size: int, device: to
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train the autoencoder, or go on with it; once all pictures are seen, write autoencoder.ckpt and made.json."""
+    """Train the autoencoder, or go on with it; once all pictures are seen, write autoencoder.ckpt, config.yaml and
+    made.json."""
     flags = parser("Train the emoji model's autoencoder.",
                    "python -m pretrain.autoencoder --run pretrain/runs/autoencoder",
                    pictures=600_000, batch_size=16, learning_rate=2e-3)
     flags.add_argument("--config", type=Path, default=CONFIG, metavar="YAML", help="the model's config")
     flags.add_argument("--kl_weight", type=weight, default=2e-6, help="weight of the KL term, summed over latents")
+    flags.add_argument("--start", type=Path, metavar="FILE", help="checkpoint of a model whose latents are kept: "
+                       "its decoder alone is trained on; where the config has patches and it has none, for pictures "
+                       "so much larger")
     flags.add_argument("--recolour", type=share, default=0.25, help="share of pictures with colour channels swapped")
     opt = flags.parse_args(arguments)
-    check_files(opt.config)
+    check_files(opt.config, opt.start)
     check_world(opt)
     import torch
 
@@ -84,10 +107,16 @@ def main(arguments: list[str] | None = None) -> None:
     fabric = new_fabric(opt)
     torch.manual_seed(opt.seed)
     first_stage = load_config(opt.config).model.params.first_stage_config
+    scale = model_config(opt.start).model.params.scale_factor if opt.start else None
     model = instantiate_from_config(first_stage)
-    initialise(model)
+    if opt.start:
+        prefix, weights = "first_stage_model.", read_state_dict(opt.start)
+        grow(model, {n.removeprefix(prefix): w for n, w in weights.items() if n.startswith(prefix)})
+    else:
+        initialise(model)
     size = opt.size or first_stage.params.ddconfig.resolution
-    stage = Stage("autoencoder", opt, fabric, AutoencoderLoss(model, opt.kl_weight, opt.recolour), model, world, size)
+    loss = AutoencoderLoss(model, opt.kl_weight, opt.recolour, decoder_alone=opt.start is not None)
+    stage = Stage("autoencoder", opt, fabric, loss, loss.trained, world, size)
     test = held_out_pictures(opt, 128, size, fabric.device)
 
     def quality() -> float:
@@ -97,8 +126,9 @@ def main(arguments: list[str] | None = None) -> None:
     with torch.no_grad():
         parts = [to_pixels(pictures, fabric.device) for (pictures,) in stage.validation]
         latents = torch.cat([model.encode(part).sample() for part in parts])
-        result = {"held_out_psnr": round(quality(), 2), "scale_factor": round(1 / float(latents.std()), 5)}
+        result = {"held_out_psnr": round(quality(), 2), "scale_factor": scale or round(1 / float(latents.std()), 5)}
     write_tensors(opt.run / "autoencoder.ckpt", {"state_dict": model.state_dict()})
+    OmegaConf.save(first_stage, opt.run / "config.yaml")
     stage.write_made(result)
     stage.say(f"held-out PSNR {result['held_out_psnr']} dB; scale_factor: {result['scale_factor']}")
 

@@ -14,12 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ldm.cli import apply_overrides, check_overrides, count, positive, run_command, share
 from ldm.errors import UserError
-from load import check_files, instantiate_from_config, load_config, load_weights, read_state_dict
+from load import check_files, instantiate_from_config, load_config, load_weights, model_config, read_state_dict
 from pretrain.autoencoder import CONFIG
 from pretrain.flags import check_world, parser
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     import torch
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ldm.modules.encoders.text_encoder import PromptTokenizer
     from pretrain.stream import Batch
 
+TOKENS = "cond_stage_model.transformer.token_emb.weight"
 WATCHED = ("a red apple on a blue background", "two lemons on a black background", "a tiger on a green background",
            "a hamburger on a yellow background", "a fish and a carrot on a white background",
            "a photo of an octopus on a pink background", "a sunflower on a purple background", "a penguin")
@@ -63,6 +65,22 @@ class CaptionIds:
         return batch.pixels, ids.unflatten(0, (len(batch.captions), -1))
 
 
+def take_what_fits(model: LatentDiffusion, weights: Mapping[str, torch.Tensor]) -> set[str]:
+    """Give the model those weights that have its names and shapes, and of a token embedding the rows there are: the
+    names of what was given."""
+    own, taken = model.state_dict(), set()
+    for name, weight in weights.items():
+        if name == TOKENS and own[name].shape[1:] == weight.shape[1:]:
+            own[name][: len(weight)] = weight[: len(own[name])]
+        elif name in own and own[name].shape == weight.shape:
+            own[name] = weight.float()
+        else:
+            continue
+        taken.add(name)
+    model.load_state_dict(own)
+    return taken
+
+
 def model_of(opt: argparse.Namespace) -> tuple[DictConfig, LatentDiffusion]:
     """Config and model as the flags have them: with their tokenizer, the autoencoder's weights and scale, and the
     weights to start from."""
@@ -72,11 +90,14 @@ def model_of(opt: argparse.Namespace) -> tuple[DictConfig, LatentDiffusion]:
 
     check_overrides(opt.override)
     config = apply_overrides(load_config(opt.config), opt.override)
-    made = read_made(opt.autoencoder).get("autoencoder", {})
-    scale = opt.scale_factor or made.get("result", {}).get("scale_factor")
-    if not scale:
-        raise UserError(f"--scale_factor: {opt.autoencoder / 'made.json'} does not say it; is that autoencoder's "
-                        "training at its end?")
+    if opt.autoencoder:
+        made = read_made(opt.autoencoder).get("autoencoder", {})
+        scale = opt.scale_factor or made.get("result", {}).get("scale_factor")
+        if not scale:
+            raise UserError(f"--scale_factor: {opt.autoencoder / 'made.json'} does not say it; is that autoencoder's "
+                            "training at its end?")
+    else:
+        scale = opt.scale_factor or model_config(opt.start).model.params.scale_factor
     config.model.params.scale_factor = float(scale)
     if opt.tokenizer:
         lines = (opt.tokenizer / "vocab.txt").read_text(encoding="utf-8").splitlines()
@@ -84,10 +105,12 @@ def model_of(opt: argparse.Namespace) -> tuple[DictConfig, LatentDiffusion]:
     torch.manual_seed(opt.seed)
     model = instantiate_from_config(config.model)
     if opt.start:
-        own = model.state_dict()
-        start = {n: w.float() for n, w in read_state_dict(opt.start).items() if n in own and own[n].shape == w.shape}
-        model.load_state_dict(start, strict=False)
-    load_weights(model.first_stage_model, opt.autoencoder / "autoencoder.ckpt")
+        taken = take_what_fits(model, read_state_dict(opt.start))
+        first_stage = {name for name in model.state_dict() if name.startswith("first_stage_model.")}
+        if not opt.autoencoder and first_stage - taken:
+            raise UserError(f"--start {opt.start}: its autoencoder is not the config's; give a run with --autoencoder")
+    if opt.autoencoder:
+        load_weights(model.first_stage_model, opt.autoencoder / "autoencoder.ckpt")
     return config, model.eval().requires_grad_(False)
 
 
@@ -98,7 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
                    "python -m pretrain.ldm --run pretrain/runs/ldm --autoencoder pretrain/runs/autoencoder",
                    pictures=5_000_000, batch_size=64, learning_rate=2e-3)
     group = flags.add_argument_group("the model")
-    group.add_argument("--autoencoder", type=Path, required=True, metavar="FOLDER", help="run of pretrain.autoencoder")
+    group.add_argument("--autoencoder", type=Path, metavar="FOLDER",
+                       help="run of pretrain.autoencoder; default: that of --start")
     group.add_argument("--scale_factor", type=positive,
                        help="scale of latents; default: as that run's made.json has it")
     group.add_argument("--config", type=Path, default=CONFIG, metavar="YAML", help="the model's config")
@@ -112,8 +136,10 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--draws", type=count, default=1, help="draws of noise for each picture, each with a caption of "
                        "its own; more spare rendering and encoding")
     opt = flags.parse_args(arguments)
-    check_files(opt.autoencoder / "autoencoder.ckpt", opt.config, opt.start,
+    check_files(opt.autoencoder and opt.autoencoder / "autoencoder.ckpt", opt.config, opt.start,
                 opt.tokenizer and opt.tokenizer / "vocab.txt")
+    if not (opt.autoencoder or opt.start):
+        flags.error("--autoencoder: the run of pretrain.autoencoder that makes the latents, or --start with a model")
     check_world(opt)
     from pretrain.losses import DiffusionLoss
     from pretrain.stage import Stage, new_fabric

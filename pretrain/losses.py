@@ -30,17 +30,23 @@ def reconstruction_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 class AutoencoderLoss(nn.Module):
     """Of an autoencoder on pictures uint8 [B, H, W, 3]."""
 
-    def __init__(self, model: AutoencoderKL, kl_weight: float, recolour: float) -> None:
-        """recolour: the share of pictures whose colours change places; there are more than the world has."""
+    def __init__(self, model: AutoencoderKL, kl_weight: float, recolour: float, decoder_alone: bool = False) -> None:
+        """recolour: the share of pictures whose colours change places; there are more than the world has.
+        decoder_alone: latents stay as they are, so that a UNet of theirs does."""
         super().__init__()
-        self.trained, self.kl_weight, self.recolour = model, kl_weight, recolour
+        self.model, self.kl_weight, self.recolour = model, kl_weight, recolour
+        self.trained: nn.Module = model
+        if decoder_alone:
+            model.requires_grad_(False)
+            parts = {"post_quant_conv": model.post_quant_conv, "decoder": model.decoder}
+            self.trained = nn.ModuleDict(parts).requires_grad_(True)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """The loss []."""
         x = to_pixels(pictures, pictures.device)
         chosen = torch.rand(len(x), device=x.device) < self.recolour
         x = torch.where(chosen[:, None, None, None], x[:, torch.randperm(3, device=x.device)], x)
-        y, posterior = self.trained(x)
+        y, posterior = self.model(x)
         return reconstruction_loss(x, y.float()) + self.kl_weight * posterior.kl().float().mean()
 
 

@@ -15,6 +15,7 @@ from ldm.cli import CommandParser, run_command
 from ldm.data.emoji import COLOURS, COUNTS, SIZES, plural
 from ldm.files import write_bytes
 from ldm.modules.encoders.known_words import FILE, parts
+from load import check_files
 from pretrain.held_out import held_out_lists
 from pretrain.languages.en import many
 from pretrain.lexicon import Lexicon
@@ -84,7 +85,10 @@ def main(arguments: list[str] | None = None) -> None:
     flags.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for vocab.txt, "
                        "nouns.txt and tokenizer_config.json")
     flags.add_argument("--world", choices=("emoji", "wide"), default="emoji", help="world whose captions it must read")
+    flags.add_argument("--extend", type=Path, metavar="FOLDER", help="tokenizer whose tokens keep their numbers: what "
+                       "it lacks goes behind them, so that weights of its model can be trained on")
     opt = flags.parse_args(arguments)
+    check_files(opt.extend and opt.extend / "vocab.txt")
     out, wide = opt.out, opt.world == "wide"
     from transformers import BertTokenizer
 
@@ -101,6 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
         words |= {word for word, _ in basic.pre_tokenizer.pre_tokenize_str(text)}
     signs += sorted({w for w in words if len(w) == 1} - set(signs))
     vocabulary = special + signs + letters + PER_IMAGE_TOKENS + sorted(words - set(signs))
+    if opt.extend:
+        first = (opt.extend / "vocab.txt").read_text(encoding="utf-8").splitlines()
+        vocabulary = list(dict.fromkeys(first + vocabulary))
     write_bytes(out / "vocab.txt", ("\n".join(vocabulary) + "\n").encode())
     write_bytes(out / "nouns.txt", ("\n".join(nouns(wide)) + "\n").encode())
     write_bytes(out / "tokenizer_config.json", (json.dumps(

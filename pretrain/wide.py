@@ -125,10 +125,16 @@ class WideWorld:
             tint = rng.choice(tints)
         if layout < 0.28:
             return View((thing, self.beside(rng)), colour, tint=tint)
-        if layout < 0.37:
+        if layout < 0.37 and self.can_be_counted(thing):
             return View((thing,), colour, count=rng.choice((2, 3, 4)), tint=tint)
         return View((thing,), colour, size=rng.choices(("", "small", "big"), (0.8, 0.1, 0.1))[0], tint=tint,
                     sticker=rng.random() < 0.08)
+
+    @functools.lru_cache(maxsize=20_000)  # noqa: B019  # one world lives as long as the program
+    def can_be_counted(self, thing: Thing) -> bool:
+        """Whether several of the thing can be named: swords are held out, a sword is not."""
+        names = [name for name in (*thing.names, thing.kind) if name]
+        return not (self.sealed and any(self.lists.in_text(several(name)) for name in names))
 
     def beside(self, rng: random.Random) -> Thing:
         """A second thing; those in one colour stand alone, since a picture has one tint."""

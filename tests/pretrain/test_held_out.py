@@ -8,7 +8,7 @@ from pretrain.families import FAMILIES, SYNONYMS
 from pretrain.held_out import held_out_lists, plain
 from pretrain.sets import SETS
 from pretrain.things import read_list
-from pretrain.wide import Thing, WideWorld, family_thing
+from pretrain.wide import Thing, View, WideWorld, family_thing
 
 LISTS = held_out_lists()
 
@@ -94,6 +94,16 @@ def test_no_paint_makes_a_held_out_thing_of_another(world):
     rng = random.Random(2)
     assert "white" not in {world.view(rng, heart).tint for _ in range(400)}
     assert "green" not in {world.view(rng, apple).tint for _ in range(200)}
+
+
+def test_whatever_a_picture_shows_has_a_caption(world):
+    """Even three swords, which are held out where one sword is not."""
+    for thing in [*world.noto, *world.icons]:
+        if not world.can_be_counted(thing):
+            assert LISTS.in_text(world.caption(View((thing,), "blue"), random.Random(0))) is None
+    sword = next(t for t in world.noto if "sword" in (*t.names, t.kind))
+    rng = random.Random(3)
+    assert not world.can_be_counted(sword) and {world.view(rng, sword).count for _ in range(200)} == {1}
 
 
 def test_a_judge_sees_everything(tmp_path):
