@@ -60,28 +60,31 @@ bench: .venv/installed
 faults: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
-# The wide world's model from nothing (pretrain/README.md). A sitting that MINUTES ends goes on with the same command.
+# The present weights trained on, on the wide world; START= begins with nothing, and with the autoencoder
+# (pretrain/README.md). A sitting that MINUTES ends goes on with the same command.
 #   make pretrain MINUTES=100
-#   make pretrain TRAIN="--compile --workers 14" AUTOENCODER="--pictures 2000000 --batch_size 128" \
+#   make pretrain TRAIN="--compile --workers 14" \
 #       LDM="--pictures 6000000 --batch_size 512" CLIP="--pictures 4000000 --batch_size 768"
 RUNS ?= pretrain/runs/wide
+START ?= models/ldm/emoji/model.ckpt
 AUTOENCODER ?= --pictures 200000
 LDM ?= --pictures 2400000 --batch_size 128
 CLIP ?= --pictures 700000
 STAGE = $(BIN)/python -m pretrain.$@ --run $(RUNS)/$@ --world wide --archive $(RUNS)/world.zip \
     $(TRAIN) $(if $(MINUTES),--minutes $(MINUTES))
-pretrain: autoencoder ldm clip
+pretrain: ldm clip
 
 .PHONY: autoencoder ldm clip
 $(RUNS)/world.zip: pretrain/things.tsv
 	$(BIN)/python -m pip install --quiet --editable '.[pretrain]'
 	$(BIN)/python -m pretrain.icons --out $@
 $(RUNS)/tokenizer/vocab.txt: pretrain/things.tsv
-	$(BIN)/python -m pretrain.tokenizer --world wide --out $(@D)
+	$(BIN)/python -m pretrain.tokenizer --world wide $(if $(START),--extend $(dir $(START))tokenizer) --out $(@D)
 autoencoder: .venv/installed $(RUNS)/world.zip
-	$(STAGE) --config pretrain/wide.yaml $(AUTOENCODER)
-ldm: autoencoder $(RUNS)/tokenizer/vocab.txt
-	$(STAGE) --config pretrain/wide.yaml --autoencoder $(RUNS)/autoencoder --tokenizer $(RUNS)/tokenizer $(LDM)
+	$(STAGE) $(AUTOENCODER)
+ldm: .venv/installed $(RUNS)/world.zip $(RUNS)/tokenizer/vocab.txt $(if $(START),,autoencoder)
+	$(STAGE) --tokenizer $(RUNS)/tokenizer \
+	    $(if $(START),--start $(START),--autoencoder $(RUNS)/autoencoder) $(LDM)
 clip: ldm
 	$(STAGE) --size 128 --tokenizer $(RUNS)/tokenizer --out $(RUNS)/judge $(CLIP)
 

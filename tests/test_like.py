@@ -60,7 +60,7 @@ def test_other_flags_count_for_more(three, tmp_path):
     made = picture_parameters(again["pictures"][1]["file"])
     assert made.prompt == "a red *" and made.negative_prompt == "a cat"
     assert {k: made.settings[k] for k in ("Seed", "Sampler", "CFG scale", "Size", "Steps")} == {
-        "Seed": "9", "Sampler": "plms", "CFG scale": "2.5", "Size": "32x64", "Steps": "2"}
+        "Seed": "9", "Sampler": "plms", "CFG scale": "2.5", "Size": "32x128", "Steps": "2"}
 
 
 def test_a_file_that_has_changed_is_named(three, tmp_path):
@@ -161,7 +161,7 @@ def test_quiet_and_json_leave_a_script_nothing_but_json(tmp_path):
     result = run_main(txt2img.main, "--outdir", tmp_path, "--prompt", "a cat", "--n_samples", 1, *QUICK, "-q", "--json")
     assert result.status == 0 and result.err == ""
     (picture,) = json.loads(result.out)["pictures"]
-    assert picture["prompt"] == "a cat" and picture["seed"] == 42 and Image.open(picture["file"]).size == (64, 64)
+    assert picture["prompt"] == "a cat" and picture["seed"] == 42 and Image.open(picture["file"]).size == (128, 128)
 
 
 def test_the_index_shows_all_pictures_of_the_folder(tmp_path):

@@ -112,17 +112,17 @@ def test_the_strip_grows_by_a_row_a_step_under_the_pictures(drawn, tmp_path):
     for step in (0, 5, 10):
         drawn(logger, step)
         heights.append(len(strip(tmp_path)))
-    assert heights == [46 + 100 * (2 + n) for n in range(3)] and strip(tmp_path).shape[1] == 4 * 100
-    assert len({strip(tmp_path)[46 + 100 * r : 142 + 100 * r, 100:].tobytes() for r in range(4)}) == 2, "pictures, rows"
+    assert heights == [46 + 132 * (2 + n) for n in range(3)] and strip(tmp_path).shape[1] == 4 * 132
+    assert len({strip(tmp_path)[46 + 132 * r : 174 + 132 * r, 132:].tobytes() for r in range(4)}) == 2, "pictures, rows"
 
 
 def test_a_strip_has_what_was_drawn_in_the_same_way_before(drawn, tmp_path):
     for step in (0, 4, 8):
         drawn(ImageLogger(log_images_kwargs=QUICK), step)
     drawn(ImageLogger(log_images_kwargs=QUICK, preview_prompts=["two {}"]), 6)
-    assert len(strip(tmp_path)) == 46 + 100 * 2, "other prompts begin a strip of their own"
+    assert len(strip(tmp_path)) == 46 + 132 * 2, "other prompts begin a strip of their own"
     drawn(ImageLogger(log_images_kwargs=QUICK), 6)
-    assert len(strip(tmp_path)) == 46 + 100 * 4, "steps 0, 4 and 6 of a run that goes on from there"
+    assert len(strip(tmp_path)) == 46 + 132 * 4, "steps 0, 4 and 6 of a run that goes on from there"
 
 
 def test_a_strip_does_not_grow_for_ever(drawn, tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_a_strip_does_not_grow_for_ever(drawn, tmp_path, monkeypatch):
     logger = ImageLogger(log_images_kwargs=QUICK)
     for step in range(5):
         drawn(logger, step)
-    assert len(strip(tmp_path)) == 46 + 100 * 4 and len(list((tmp_path / "images/previews").glob("gs-*"))) == 5
+    assert len(strip(tmp_path)) == 46 + 132 * 4 and len(list((tmp_path / "images/previews").glob("gs-*"))) == 5
 
 
 def test_prompts_of_ones_own_take_the_place_of_the_edits():
@@ -154,8 +154,8 @@ def test_previews_of_a_run_are_those_that_the_flag_names(tmp_path):
     assert result.status == 0 and "'a cat' does not contain *" in result.err and "'two *'" not in result.err
     folder = only_run(tmp_path)
     with Image.open(folder / "images/previews/gs-000002.png") as row:
-        assert row.size == (3 * 64, 64) and '["a photo of a *", "two *", "a cat"]' in row.info["previews"]
-    assert len(strip(folder)) == 46 + 100 * 4
+        assert row.size == (3 * 128, 128) and '["a photo of a *", "two *", "a cat"]' in row.info["previews"]
+    assert len(strip(folder)) == 46 + 132 * 4
     assert "two {}" in next(folder.glob("configs/*-lightning.yaml")).read_text()
 
 

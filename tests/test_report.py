@@ -83,7 +83,7 @@ def test_the_history_of_a_resumed_run_is_that_of_one_that_was_not_stopped(whole,
 def test_what_the_model_sees_is_kept(whole):
     with Image.open(whole[0] / PICTURES) as sheet:
         known = json.loads(sheet.info["pictures"])
-        assert sheet.size == (5 * 64, 64)
+        assert sheet.size == (5 * 128, 128)
     assert {entry["name"] for entry in known["pictures"]} == {p.name for p in (ROOT / "dataset/flamingo").glob("*.png")}
     assert all("*" in entry["caption"] for entry in known["pictures"]) and "5 pictures" in known["summary"][0]
 

@@ -104,10 +104,10 @@ def test_panoramas_are_cut_not_squeezed(tmp_path, panoramas):
                  "lightning.callbacks.image_logger.params.log_images_kwargs.sample=false")
     assert "cut to their middle: 0.png, 1.png, 2.png" in said and "squeezed" not in said
     inputs = pixels(only_run(tmp_path / "logs") / "images/train/inputs_gs-000000.png")
-    for left in (2, 68, 134):
-        picture = inputs[2:66, left : left + 64]
+    for left in (2, 132, 262):
+        picture = inputs[2:130, left : left + 128]
         red = (picture - torch.tensor([255.0, 0, 0])).abs().amax(dim=2) < 60
-        assert abs(int(red.any(0).sum()) - 32) <= 2 and abs(int(red.any(1).sum()) - 32) <= 2
+        assert abs(int(red.any(0).sum()) - 64) <= 3 and abs(int(red.any(1).sum()) - 64) <= 3
         assert torch.allclose(picture[0, 0], picture[0, -1], atol=3), "nothing of the black and white ends"
 
 
@@ -181,8 +181,9 @@ def test_batch_and_run_length_are_said_beforehand(tmp_path, toys):
 
 
 def test_small_pictures_are_named_before_training(tmp_path, toys):
-    Image.open(toys / "1.png").resize((40, 40)).save(toys / "1.png")
-    assert "warning: 1 of 3 pictures is smaller than 64 px" in train(tmp_path, toys)
+    for name, side in (("0.png", 128), ("1.png", 40), ("2.png", 200)):
+        Image.open(toys / name).resize((side, side)).save(toys / name)
+    assert "warning: 1 of 3 pictures is smaller than 128 px" in train(tmp_path, toys)
 
 
 @pytest.mark.slow

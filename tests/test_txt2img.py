@@ -28,11 +28,11 @@ def test_the_command_of_the_readme(tmp_path):
     assert len(files) == 4
     for i, file in enumerate(files):
         image = Image.open(file)
-        assert image.size == (64, 64)
+        assert image.size == (128, 128)
         parameters = image.text["parameters"]
         assert parameters.startswith("a photo of * on a blue background\n")
-        for words in ("Steps: 5,", "Sampler: ddim,", "Eta: 0.0,", "CFG scale: 7.5,", f"Seed: {42 + i},", "Size: 64x64,",
-                      "Precision: full,", f"Model: {EMOJI},", f"Embedding: {EMBEDDING},",
+        for words in ("Steps: 5,", "Sampler: ddim,", "Eta: 0.0,", "CFG scale: 7.5,", f"Seed: {42 + i},",
+                      "Size: 128x128,", "Precision: full,", f"Model: {EMOJI},", f"Embedding: {EMBEDDING},",
                       f"Embedding hash: {hashlib.sha256(EMBEDDING.read_bytes()).hexdigest()[:16]}"):
             assert words in parameters
     (grid,) = (tmp_path / "out").glob("*.png")

@@ -9,7 +9,8 @@ from ldm.errors import UserError
 from load import load_config, load_model_from_config, meta_model
 from tests.conftest import EMOJI
 
-BATCH = {"image": torch.rand(2, 64, 64, 3) * 2 - 1, "caption": ["a photo of a *"] * 2, "position": torch.tensor([0, 1])}
+BATCH = {"image": torch.rand(2, 128, 128, 3) * 2 - 1, "caption": ["a photo of a *"] * 2,
+         "position": torch.tensor([0, 1])}
 
 
 @pytest.fixture

@@ -243,7 +243,7 @@ def learn(monkeypatch, tmp_path, *arguments, **flags):
 @pytest.mark.parametrize("override, words", [
     ("data.params.batch_size=two", ["data.params.batch_size=two", "whole number from 1"]),
     ("model.base_learning_rate=1:40", ["model.base_learning_rate=1:40", "a number above 0"]),
-    (f"{TRAIN}.size=60", [f"{TRAIN}.size=60", "a multiple of 16"]),
+    (f"{TRAIN}.size=60", [f"{TRAIN}.size=60", "a multiple of 32"]),
     (f'{TRAIN}.templates=["a {{}}"', [f"{TRAIN}.templates", "does not fit"]),
     (f"{TRAIN}.templates=[a photo]", ["templates", "'a photo'"]),
     ("data.params.train=null", ["data.params.train: nothing to learn from"]),

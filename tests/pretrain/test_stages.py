@@ -7,11 +7,13 @@ import torch
 from omegaconf import OmegaConf
 
 import load
+from ldm.errors import UserError
+from ldm.models.autoencoder import AutoencoderKL
 from ldm.serialization import read_tensors
-from pretrain import autoencoder, clip, ldm, publish, stage, world
+from pretrain import autoencoder, clip, ldm, publish, stage, tokenizer, world
 from pretrain.flags import parser
 from pretrain.stream import EmojiWorld, Onward, Pictures, collate, stream
-from tests.conftest import ROOT, assert_one_line_error, run_main
+from tests.conftest import ROOT, assert_one_line_error, close, run_main
 
 pytestmark = pytest.mark.skipif(not (world.FONT.exists() and world.EMOJI_TEST.exists()),
                                 reason="apt install fonts-noto-color-emoji unicode-cldr-core unicode-data")
@@ -21,8 +23,8 @@ SHORT = ["--every", 4, "--validation", 8, "--batch_size", 8, "--workers", 0, "--
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """The wide world's model, as small as it goes: 32 px pictures, latents 8x4x4."""
-    small = OmegaConf.load(ROOT / "pretrain/wide.yaml")
+    """The embedded model, as small as it goes: 32 px pictures, latents 4x4x4."""
+    small = OmegaConf.load(ROOT / "models/ldm/emoji/config.yaml")
     params = small.model.params
     params.image_size = params.unet_config.params.image_size = 4
     params.unet_config.params |= {"model_channels": 32, "channel_mult": [1, 2], "attention_resolutions": [2]}
@@ -65,7 +67,7 @@ def test_the_autoencoder_is_what_the_config_builds(config, first_stage):
     load.load_weights(model, first_stage / "autoencoder.ckpt")
     assert model.downsampling == 8
     z = model.encode(torch.zeros(1, 3, 32, 32)).mode()
-    assert z.shape == (1, 8, 4, 4) and model.decode(z).shape == (1, 3, 32, 32)
+    assert z.shape == (1, 4, 4, 4) and model.decode(z).shape == (1, 3, 32, 32)
     best, last = (read_tensors(first_stage / file)["weights"] for file in ("best.pt", "state.pt"))
     assert all(torch.equal(weight, best[name]) for name, weight in model.state_dict().items())
     assert any(not torch.equal(best[name], last[name]) for name in best), "the averaged weights, not the last"
@@ -109,6 +111,49 @@ def test_the_diffusion_model_is_trained_resumed_and_drawn_with(config, first_sta
     assert published.model.params.cond_stage_config.params.tokenizer == str(tmp_path / "model/tokenizer")
     again = load.load_model_from_config(published, tmp_path / "model/model.ckpt")
     assert torch.equal(again.get_learned_conditioning(["a lemon"]), model.get_learned_conditioning(["a lemon"]))
+
+    # a decoder trained on takes the place of the model's own, and changes neither its latents nor anything else
+    start = tmp_path / "model/model.ckpt"
+    train(autoencoder, tmp_path / "decoder", "--config", config, "--start", start, "--pictures", 32)
+    made = json.loads((tmp_path / "decoder/made.json").read_text())["autoencoder"]
+    assert made["result"]["scale_factor"] == published.model.params.scale_factor
+    assert run_main(publish.main, "--run", tmp_path / "decoder", "--out", tmp_path / "model").status == 0
+    other = load.load_model_from_config(load.load_config(tmp_path / "model/config.yaml"), start)
+    for (name, old), new in zip(again.state_dict().items(), other.state_dict().values(), strict=True):
+        trained = name.startswith(("first_stage_model.decoder", "first_stage_model.post_quant_conv"))
+        assert torch.equal(old, new) != trained, name
+    assert set(json.loads((tmp_path / "model/made.json").read_text())) == {"autoencoder", "ldm"}
+
+    # and a UNet is trained on from the model, with more words
+    out, first = tmp_path / "words", tmp_path / "model/tokenizer"
+    assert run_main(tokenizer.main, "--world", "wide", "--extend", first, "--out", out).status == 0
+    old, new = ((folder / "vocab.txt").read_text().splitlines() for folder in (first, out))
+    assert new[: len(old)] == old and len(new) > len(old)
+    train(ldm, tmp_path / "onward", "--config", config, "--start", start, "--tokenizer", out, "--pictures", 8,
+          "--learning_rate", 1e-9)
+    onward = load.load_model_from_config(load.load_config(tmp_path / "onward/config.yaml"),
+                                         tmp_path / "onward/model.ckpt")
+    assert close(onward.get_learned_conditioning(["a lemon"]), other.get_learned_conditioning(["a lemon"]))
+
+
+def test_an_autoencoder_for_larger_pictures_grows_out_of_one_without_patches():
+    sizes = {"double_z": True, "z_channels": 4, "resolution": 16, "in_channels": 3, "out_ch": 3, "ch": 8,
+             "ch_mult": [1, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0, "norm_groups": 8}
+    small, large = AutoencoderKL(sizes, 4), AutoencoderKL(sizes | {"resolution": 32, "patch": 2}, 4)
+    autoencoder.grow(large, small.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    z = large.encode(x).mode()
+    assert close(z, small.encode(torch.nn.functional.avg_pool2d(x, 2)).mode())
+    assert close(large.decode(z), torch.nn.functional.interpolate(small.decode(z), scale_factor=2))
+    with pytest.raises(UserError, match="encoder.conv_in.weight that the config's has not, or in another shape"):
+        autoencoder.grow(AutoencoderKL(sizes | {"ch": 16, "patch": 2}, 4), small.state_dict())
+
+
+def test_a_start_whose_latents_are_others_is_refused(config, tmp_path):
+    result = run_main(ldm.main, "--run", tmp_path, *SHORT, "--config", config, "--start", "models/ldm/emoji/model.ckpt")
+    assert_one_line_error(result, "its autoencoder is not the config's")
+    result = run_main(ldm.main, "--run", tmp_path, *SHORT, "--config", config)
+    assert_one_line_error(result, "--autoencoder: the run of pretrain.autoencoder")
 
 
 @pytest.mark.slow
