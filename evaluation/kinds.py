@@ -1,0 +1,28 @@
+"""Twenty things of each kind that the embedded model has seen none of, to tell a learned one from."""
+
+from __future__ import annotations
+
+import json
+
+from PIL import Image
+
+from ldm.util import ROOT
+
+KINDS = ROOT / "evaluation/references"  # a picture of each kind: a row for each thing
+NAMES = "names"  # its text chunk that says which row shows what
+SIDE = 64        # of a picture in it: what the judge looks at
+
+
+def kind_of(folder: str) -> str:
+    """The kind of a folder of pictures: robot_3 is a robot."""
+    return folder.partition("_")[0]
+
+
+def read_kind(kind: str) -> dict[str, list[Image.Image]]:
+    """{name: pictures} of the things of a kind."""
+    path = KINDS / f"{kind}.png"
+    with Image.open(path) as file:
+        names, sheet = json.loads(file.info[NAMES]), file.convert("RGB")
+    columns = range(0, sheet.width, SIDE)
+    return {name: [sheet.crop((x, row * SIDE, x + SIDE, (row + 1) * SIDE)) for x in columns]
+            for row, name in enumerate(names)}
