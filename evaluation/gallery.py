@@ -32,7 +32,7 @@ def draw_typed(opt: Namespace) -> None:
     sheet = Image.new("RGB", (132 * len(pictures) - 4, 128), "white")
     for i, picture in enumerate(pictures):
         sheet.paste(picture.resize((128, 128), Image.Resampling.LANCZOS), (132 * i, 0))
-    save_image(sheet.quantize(96), opt.picture, optimize=True)
+    save_image(sheet.quantize(256, dither=Image.Dither.NONE), opt.picture, optimize=True)
     encoder: Any = suite.model.cond_stage_model
     readings = encoder.understood(opt.typed, {"*": encoder.tknz_fn.ids("*")[0]})
     for prompt, reading in zip(opt.typed, readings, strict=True):
@@ -69,8 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
             name = "with v1" if opt.beside == "v1" else "the same word in Korean"
             prompts = list(KOREAN if opt.beside == "v2" else PROMPTS)
             rows.append([name, *[""] * (TRAINING - 1), *other.draw(prompts, opt.seed)])
-    sheet = titled_columns(["learned from", *[""] * (TRAINING - 1), *PROMPTS], rows)
-    save_image(sheet.quantize(96), opt.picture, optimize=True)
+    sheet = titled_columns(["learned from", *[""] * (TRAINING - 1), *PROMPTS], rows, side=128)
+    save_image(sheet.quantize(256, dither=Image.Dither.NONE), opt.picture, optimize=True)
     print(opt.picture)
 
 
