@@ -2,7 +2,7 @@
 
 Robots and mugs, drawn by code, and things as a set of icons draws them, Twemoji: of all three the embedded model has
 seen none. Pictures of the word alone are compared with twenty things of the kind (references/*.png, which
-pretrain/kinds.py drew), and, by two judges, with the pictures that the word was learned from.
+pretrain/kinds.py drew), and with the pictures that the word was learned from, as alike as these are to each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from evaluation.kinds import KINDS, kind_of, read_kind
@@ -29,7 +28,7 @@ from ldm.progress import bar
 if TYPE_CHECKING:
     import torch
 
-    from ldm.models.diffusion.ddpm import LatentDiffusion
+    from ldm.judge import CLIPEvaluator
 
 ALONE = 8  # pictures of a word
 INIT_WORD = "thing"
@@ -47,50 +46,24 @@ def kind_folders(opt: Namespace) -> list[Path]:
     return [folders[name] for name in opt.concepts or folders][: 2 if opt.quick else None]
 
 
-def autoencoder_features(model: LatentDiffusion, pictures: list[Image.Image]) -> torch.Tensor:
-    """What the middle of the autoencoder's encoder makes of pictures, its mean and deviation over places [N, 2 D]: of
-    colours, edges and textures, wherever they are. It was trained without a word or a name."""
-    import torch
-
-    side = model.image_size * model.first_stage_model.downsampling
-    pixels = np.stack([np.asarray(p.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)) for p in pictures])
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-    encoder, found = model.first_stage_model.encoder, list[torch.Tensor]()
-    handle = encoder.mid.register_forward_hook(lambda module, given, made: found.append(made))
-    try:
-        with torch.no_grad():
-            for part in x.to(model.device).split(16):
-                encoder(part)
-    finally:
-        handle.remove()
-    return torch.cat([torch.cat([h.mean(dim=(2, 3)), h.std(dim=(2, 3))], dim=1) for h in found]).cpu()
-
-
 def among_themselves(features: torch.Tensor) -> float:
     """The mean cosine of any two of the unit vectors [N, D]."""
     n = len(features)
     return float((features @ features.T).sum() - n) / (n * (n - 1))
 
 
-def measure(suite: Suite, training: list[Image.Image], pictures: list[Image.Image],
-            others: dict[str, list[Image.Image]], name: str) -> dict[str, Any]:
+def measure(judge: CLIPEvaluator, training: list[Image.Image], pictures: list[Image.Image],
+            others: dict[str, list[Image.Image]], name: str) -> dict[str, float]:
     """What pictures of a word are, against its training pictures and the things of its kind."""
     import torch
     from torch.nn.functional import normalize
 
-    judge = suite.judge
     drawn, shown = judge.encode_images(pictures), judge.encode_images(training)
     references = normalize(torch.stack([judge.encode_images(p).mean(dim=0) for p in others.values()]), dim=1)
-    # cosines from the mean of the kind: what all of it have in common would make all pictures alike
-    mean = autoencoder_features(suite.model, [p for several in others.values() for p in several]).mean(dim=0)
-    own, theirs = (normalize(autoencoder_features(suite.model, p) - mean, dim=1) for p in (pictures, training))
-    nearest, ceiling = (float((ranks(f, references, [list(others).index(name)] * len(f)) < 1).mean())
-                        for f in (drawn, shown))
-    return {
-        "nearest": nearest, "ceiling": ceiling,  # what the training pictures themselves get
-        "clip_i": float((drawn @ shown.T).mean()), "clip_among": among_themselves(shown),
-        "autoencoder": float((own @ theirs.T).mean()), "autoencoder_among": among_themselves(theirs),
-    }
+    own = list(others).index(name)
+    nearest, ceiling = (float((ranks(f, references, [own] * len(f)) < 1).mean()) for f in (drawn, shown))
+    return {"nearest": nearest, "ceiling": ceiling,  # what the training pictures themselves get
+            "clip_i": float((drawn @ shown.T).mean()), "clip_among": among_themselves(shown)}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -108,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
         training, kind = open_images(folder), kind_of(folder.name)
         suite.model.embedding_manager.load(suite.learn(folder, init_word=opt.init_word or INIT_WORD))
         pictures = suite.draw(["a photo of a *"] * (2 if opt.quick else ALONE))
-        values = measure(suite, training, pictures, read_kind(kind), folder.name)
+        values = measure(suite.judge, training, pictures, read_kind(kind), folder.name)
         for part in (kind, "all"):
             found.setdefault(part, []).append(values)
         sheet += [(f"{folder.name}: learned from", training), (f"{folder.name}: a photo of a *", pictures)]
@@ -118,8 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         column = {name: [row[name] for row in rows] for name in rows[0]}
         report |= {f"{part}/nearest": interval(column["nearest"]), f"{part}/ceiling": interval(column["ceiling"]),
                    f"{part}/clip_i": interval(column["clip_i"]),
-                   f"{part}/clip_i_share": ratio(column["clip_i"], column["clip_among"]),
-                   f"{part}/autoencoder_share": ratio(column["autoencoder"], column["autoencoder_among"])}
+                   f"{part}/clip_i_share": ratio(column["clip_i"], column["clip_among"])}
     print_report(report, opt.json)
 
 

@@ -43,7 +43,7 @@ def test_the_command_of_the_readme(tmp_path):
     assert sum(p.stat().st_size for p in (folder / "checkpoints").iterdir()) < 100_000, "kilobytes, not gigabytes"
     for step in (0, 3, 4):
         for name in ("inputs", "reconstruction", "samples", "samples_scaled"):
-            assert Image.open(folder / "images" / "train" / f"{name}_gs-{step:06}.png").size == (134, 68), "two"
+            assert Image.open(folder / "images" / "train" / f"{name}_gs-{step:06}.png").size == (262, 132), "two"
     assert list((folder / "tensorboard").glob("events*"))
     (project,) = (folder / "configs").glob("*-project.yaml")
     config = OmegaConf.load(project)

@@ -36,7 +36,7 @@ def test_the_command_of_the_readme(tmp_path):
                       f"Embedding hash: {hashlib.sha256(EMBEDDING.read_bytes()).hexdigest()[:16]}"):
             assert words in parameters
     (grid,) = (tmp_path / "out").glob("*.png")
-    assert Image.open(grid).size == (4 * 66 + 2, 68)
+    assert Image.open(grid).size == (4 * 130 + 2, 132)
     for i, file in enumerate(files):
         assert torch.equal(pixels(grid)[2:66, 2 + 66 * i : 66 + 66 * i], pixels(file))
 
