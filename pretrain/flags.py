@@ -59,6 +59,8 @@ def world_flags(group: argparse._ArgumentGroup) -> None:
                        help="share of Noto's drawings in the wide world")
     group.add_argument("--family_share", type=share, default=0.25, metavar="SHARE",
                        help="share of things drawn by code; the rest are icons")
+    group.add_argument("--pair_share", type=share, default=0.28, metavar="SHARE",
+                       help="share of pictures of two things in the wide world")
     group.add_argument("--size", type=pixels, metavar="PIXELS",
                        help="of pictures; default: what the model's config says")
     group.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS, metavar="GROUP",

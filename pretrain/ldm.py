@@ -132,6 +132,9 @@ def main(arguments: list[str] | None = None) -> None:
     group.add_argument("--start", type=Path, metavar="FILE",
                        help="checkpoint whose UNet and text transformer to start from; what it lacks, or has in "
                        "another shape, starts new")
+    group.add_argument("--keep_text", action="store_true",
+                       help="keep --start's text transformer and the vectors of its tokens, so that learned words, v1 "
+                       "and v2 hold; trained are the UNet and the vectors of the tokens that --tokenizer adds")
     flags.add_argument("--drop", type=share, default=0.1, help="share of captions left out, for guidance")
     flags.add_argument("--draws", type=count, default=1, help="draws of noise for each picture, each with a caption of "
                        "its own; more spare rendering and encoding")
@@ -140,6 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
                 opt.tokenizer and opt.tokenizer / "vocab.txt")
     if not (opt.autoencoder or opt.start):
         flags.error("--autoencoder: the run of pretrain.autoencoder that makes the latents, or --start with a model")
+    if opt.keep_text and not opt.start:
+        flags.error("--keep_text: of which model? Give it with --start")
     check_world(opt)
     from pretrain.losses import DiffusionLoss
     from pretrain.stage import Stage, new_fabric
@@ -148,7 +153,8 @@ def main(arguments: list[str] | None = None) -> None:
     world = open_world(opt)
     fabric = new_fabric(opt)
     config, model = model_of(opt)
-    module = DiffusionLoss(model, opt.draws)
+    kept = len(read_state_dict(opt.start)[TOKENS]) if opt.keep_text else None
+    module = DiffusionLoss(model, opt.draws, kept)
     size = opt.size or model.image_size * model.first_stage_model.downsampling
     stage = Stage("ldm", opt, fabric, module, module.trained, world, size, captions=opt.draws, drop=opt.drop,
                   prepare=CaptionIds(model.cond_stage_model.tknz_fn))

@@ -54,12 +54,19 @@ class DiffusionLoss(nn.Module):
     """Of a latent diffusion model's UNet and text transformer on pictures uint8 [B, H, W, 3] with `draws` captions
     each, as token ids int64 [B, draws, L]. A picture is encoded once, and its latents get that many draws of noise."""
 
-    def __init__(self, model: LatentDiffusion, draws: int) -> None:
+    def __init__(self, model: LatentDiffusion, draws: int, kept: int | None = None) -> None:
+        """kept: with a number, the text transformer and the vectors of the first so many tokens stay as they are, so
+        that learned words, v1's layers and v2's aligner do."""
         super().__init__()
         self.model, self.draws = model.requires_grad_(False), draws
-        self.trained = nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
         self.text = model.cond_stage_model.get_submodule("transformer")
-        self.text.get_submodule("to_logits").requires_grad_(False)  # published checkpoints have it; nothing uses it
+        if kept is None:
+            self.trained = nn.ModuleDict({"unet": model.model, "text": model.cond_stage_model}).requires_grad_(True)
+            self.text.get_submodule("to_logits").requires_grad_(False)  # published checkpoints have it; nothing uses it
+        else:
+            tokens = model.cond_stage_model.token_embeddings
+            self.trained = nn.ModuleDict({"unet": model.model, "tokens": tokens}).requires_grad_(True)
+            tokens.weight.register_hook(lambda grad: grad.index_fill(0, torch.arange(kept, device=grad.device), 0))
 
     def forward(self, pictures: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """The loss []."""

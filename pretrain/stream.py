@@ -147,4 +147,4 @@ def open_world(opt: argparse.Namespace, sealed: bool = True) -> World:
         return EmojiWorld(opt.groups, often, () if sealed else all_concepts())
     from pretrain.wide import WideWorld
 
-    return WideWorld(opt.archive, opt.noto_share, opt.family_share, sealed)
+    return WideWorld(opt.archive, opt.noto_share, opt.family_share, sealed, pairs=opt.pair_share)

@@ -96,10 +96,11 @@ class WideWorld:
     """Pictures and captions of the wide world, drawn from random generators."""
 
     def __init__(self, archive: Path | None, noto: float = 0.35, families: float = 0.25, sealed: bool = True,
-                 rows: Sequence[Row] = ()) -> None:
+                 rows: Sequence[Row] = (), pairs: float = 0.28) -> None:
         """archive: what pretrain.icons wrote; None leaves icons out, and Noto's drawings come from the font. noto and
         families: the shares of the font's drawings and of things drawn by code; the others are icons. Not sealed, it
-        shows what is held out too: for a judge."""
+        shows what is held out too: for a judge. pairs: the share of pictures of two things."""
+        self.pairs = pairs
         self.archive, self.sealed, self.lists = archive, sealed, held_out_lists()
         rows = [r for r in rows or read_list() if not (sealed and r.held_out)]
         self.noto = [thing_of(r) for r in rows if r.source == "noto"]
@@ -119,13 +120,14 @@ class WideWorld:
     def view(self, rng: random.Random, thing: Thing | None = None) -> View:
         """What a picture shows: the thing, or any, mostly alone, now and then several of it or another beside it."""
         thing, layout = thing or self.thing(rng), rng.random()
+        single = (layout - self.pairs) / max(1 - self.pairs, 1e-9)  # below 0 for two things
         colour, tint = rng.choice([c for c in COLOURS if c != thing.colour]), ""
-        if thing.monochrome or 0.37 <= layout < 0.43 and thing.source != "family":
+        if thing.monochrome or 0.125 <= single < 0.21 and thing.source != "family":
             tints = [c for c in COLOURS if c != colour and not self.makes_held_out(thing, c)]
             tint = rng.choice(tints)
-        if layout < 0.28:
+        if single < 0:
             return View((thing, self.beside(rng)), colour, tint=tint)
-        if layout < 0.37 and self.can_be_counted(thing):
+        if single < 0.125 and self.can_be_counted(thing):
             return View((thing,), colour, count=rng.choice((2, 3, 4)), tint=tint)
         return View((thing,), colour, size=rng.choices(("", "small", "big"), (0.8, 0.1, 0.1))[0], tint=tint,
                     sticker=rng.random() < 0.08)
