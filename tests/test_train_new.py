@@ -60,7 +60,7 @@ def test_training_lowers_the_loss_on_the_pictures(tmp_path, emoji_model):
     result = run_main(train_new.main, *flags(tmp_path), "-t", *QUICK, "lightning.trainer.max_steps=40",
                       "data.params.batch_size=4", "model.base_learning_rate=0.002")
     assert result.status == 0, result.err
-    data = PersonalizedBase(ROOT / DATA, size=64, set="val")
+    data = PersonalizedBase(ROOT / DATA, size=128, set="val")
     items = [data[p] for p in range(20)]
     batch = {"image": torch.stack([i["image"] for i in items])}
     z = emoji_model.get_first_stage_encoding(emoji_model._posterior(batch).mode())

@@ -22,6 +22,7 @@ SAME = 12     # levels of 256 in which two colours of a background may differ
 PLAIN = 0.95  # of a border's pixels that have one colour where a background is plain
 FEW = 3       # pictures that are enough
 TINY = 0.4    # of a picture's side that a thing should take; one and a half times the thing is good
+SMALL = 0.75  # of the side that a picture is shown at, from which enlarging blurs nothing that one sees
 BLURRED = 0.04  # detail below which a picture is blurred; that of the pictures in dataset/ is above 0.1
 
 
@@ -107,7 +108,7 @@ def find_faults(data: PersonalizedBase) -> Iterator[Fault]:
         yield Fault("squeezed", (*oblong,), (
             f"warning: {_of(oblong, n)} not square, and squeezed out of shape as the published code does it: {shapes}; "
             "--fit crop cuts to the middle"))
-    if data.size and (small := [p for p in pictures if _side(p, data.fit) < data.size]):
+    if data.size and (small := [p for p in pictures if _side(p, data.fit) < SMALL * data.size]):
         shapes = some([f"{p.path.name} ({p.given[0]} x {p.given[1]})" for p in small])
         yield Fault("small", (*small,), (
             f"warning: {_of(small, n)} smaller than {data.size} px, to be enlarged, and what is blurred is learned: "
@@ -130,7 +131,7 @@ def find_faults(data: PersonalizedBase) -> Iterator[Fault]:
         yield Fault("tiny", (*tiny,), (
             f"advice: the thing is small in {_names(tiny)}, and the model sees little of it; cut the picture to a "
             "square about one and a half times as wide as the thing"))
-    if blurred := [p for p in pictures if data.size and _side(p, data.fit) >= data.size and detail(p.pixels) < BLURRED]:
+    if blurred := [p for p in pictures if data.size and _side(p, data.fit) >= SMALL * data.size and detail(p.pixels) < BLURRED]:
         yield Fault("blurred", (*blurred,), (
             f"advice: blurred, and learned so: {_names(blurred)}; take a sharp picture in its place"))
 

@@ -33,7 +33,7 @@ def test_a_quick_report_card_and_what_is_made_of_the_words_it_learned(tmp_path):
     gallery.main(["--concepts", name, "--out", str(tmp_path), "--picture", str(out / "gallery.png"),
                   *quick])
     assert sorted(tmp_path.glob("runs/*")) == runs, "it learned again what was there"
-    assert Image.open(out / "gallery.png").size == (100 * (3 + 5), 46 + 100)
+    assert Image.open(out / "gallery.png").size == (132 * (3 + 5), 46 + 132)
     word = next(tmp_path.glob(f"runs/*_{name}/checkpoints/embeddings.pt"))
     evaluate.main(["--embedding_path", str(word), "--data_root", str(ROOT / "dataset" / name), "--n_samples", "1",
                    "--ddim_steps", "8", "--out", str(out)])
