@@ -131,7 +131,8 @@ def find_faults(data: PersonalizedBase) -> Iterator[Fault]:
         yield Fault("tiny", (*tiny,), (
             f"advice: the thing is small in {_names(tiny)}, and the model sees little of it; cut the picture to a "
             "square about one and a half times as wide as the thing"))
-    if blurred := [p for p in pictures if data.size and _side(p, data.fit) >= SMALL * data.size and detail(p.pixels) < BLURRED]:
+    if blurred := [p for p in pictures if data.size and _side(p, data.fit) >= SMALL * data.size
+                   and detail(p.pixels) < BLURRED]:
         yield Fault("blurred", (*blurred,), (
             f"advice: blurred, and learned so: {_names(blurred)}; take a sharp picture in its place"))
 

@@ -134,6 +134,19 @@ def test_the_diffusion_model_is_trained_resumed_and_drawn_with(config, first_sta
     onward = load.load_model_from_config(load.load_config(tmp_path / "onward/config.yaml"),
                                          tmp_path / "onward/model.ckpt")
     assert close(onward.get_learned_conditioning(["a lemon"]), other.get_learned_conditioning(["a lemon"]))
+    run = tmp_path / "kept"
+    train(ldm, run, "--config", config, "--start", start, "--tokenizer", out, "--pictures", 16, "--keep_text")
+    kept = load.load_model_from_config(load.load_config(run / "config.yaml"), run / "model.ckpt")
+    assert close(kept.get_learned_conditioning(["a lemon"]), other.get_learned_conditioning(["a lemon"]))
+    name, weights = "model.diffusion_model.out.2.weight", {n: m.state_dict() for n, m in (("a", kept), ("b", other))}
+    assert not torch.equal(weights["a"][name], weights["b"][name])
+    trained = read_tensors(run / "state.pt")["weights"]["tokens.weight"]
+    assert trained.shape[0] == len(new) and torch.equal(trained[: len(old)], weights["b"][ldm.TOKENS])
+
+
+def test_the_text_of_no_model_cannot_be_kept(tmp_path, first_stage):
+    result = run_main(ldm.main, "--run", tmp_path, "--autoencoder", first_stage, "--keep_text")
+    assert result.status == 2 and "--keep_text: of which model" in result.err
 
 
 def test_an_autoencoder_for_larger_pictures_grows_out_of_one_without_patches():

@@ -46,6 +46,13 @@ def test_pictures_are_reproducible_and_on_their_background():
         assert (np.asarray(small.render(small.view(rng), rng, 96)) == picture).all()
 
 
+@pytest.mark.parametrize("pairs", [0, 0.6, 1])
+def test_so_many_pictures_show_two_things(pairs):
+    small = wide.WideWorld(None, noto=0, families=1, rows=SOME, pairs=pairs)
+    shown = [len(small.view(random.Random(seed)).things) for seed in range(300)]
+    assert abs(shown.count(2) / 300 - pairs) < 0.08 and set(shown) <= {1, 2}
+
+
 @needs_font
 def test_a_sticker_has_a_white_border():
     small = wide.WideWorld(None, families=0, rows=SOME)
