@@ -1,4 +1,5 @@
-"""Twenty things of each kind that the embedded model has seen none of, to tell a learned one from."""
+"""What learned things and styles are compared with: twenty things of each kind that the embedded model has seen none
+of, and thirty that it knows, in a style that it has not seen and in its own."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def kind_of(folder: str) -> str:
 
 
 def read_kind(kind: str) -> dict[str, list[Image.Image]]:
-    """{name: pictures} of the things of a kind."""
+    """{name: pictures} of the things of a kind; of "styles/NAME", one in the style and one of Noto's."""
     path = KINDS / f"{kind}.png"
     with Image.open(path) as file:
         names, sheet = json.loads(file.info[NAMES]), file.convert("RGB")

@@ -93,11 +93,12 @@ class Suite:
         """For each picture, how many concepts are nearer to it than its own: 0 is top-1."""
         return ranks(self.judge.encode_images(pictures), self.references, targets)
 
-    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs", init_word: str | None = None
-              ) -> Path:
+    def learn(self, folder: Path, overrides: tuple[str, ...] = (), name: str = "runs", init_word: str | None = None,
+              base: Path | None = None) -> Path:
         """Learn the word of a folder of pictures as the model's variant does, unless an earlier call under this name
-        learned it from all the same: its embedding file. A folder that is not a concept's needs an init word."""
-        runs, base = self.opt.out / name, CONFIGS[self.variant]
+        learned it from all the same: its embedding file. A folder that is not a concept's needs an init word.
+        base: another config than the variant's."""
+        runs, base = self.opt.out / name, base or CONFIGS[self.variant]
         init_word = init_word or self.opt.init_word or self.by_slug[folder.name]["kind"]
         overrides = (*self.opt.override, *overrides)
         request = json.dumps({

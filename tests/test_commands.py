@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluation.evaluate": "--embedding_path none.pt --data_root dataset/flamingo",
     "evaluation.gallery": "--ckpt_path none.ckpt",
     "evaluation.kinds_suite": "--ckpt_path none.ckpt",
+    "evaluation.style_suite": "--ckpt_path none.ckpt",
     "evaluation.sampler_suite": "--ckpt_path none.ckpt",
     "evaluation.v1_suite": "--ckpt_path none.ckpt",
     "evaluation.v2_suite": "--ckpt_path none.ckpt",
