@@ -38,7 +38,7 @@ def test_the_command_of_the_readme(tmp_path):
     (grid,) = (tmp_path / "out").glob("*.png")
     assert Image.open(grid).size == (4 * 130 + 2, 132)
     for i, file in enumerate(files):
-        assert torch.equal(pixels(grid)[2:66, 2 + 66 * i : 66 + 66 * i], pixels(file))
+        assert torch.equal(pixels(grid)[2:130, 2 + 130 * i : 130 + 130 * i], pixels(file))
 
 
 @pytest.mark.slow
