@@ -26,6 +26,7 @@ from ldm.files import write_bytes
 from ldm.modules.ema import LitEma
 from ldm.optim import muon_and_adam
 from ldm.serialization import read_tensors, write_tensors
+from ldm.util import ROOT, version
 from pretrain.measure import flops, machine, peak_flops
 from pretrain.stream import Onward, Pictures, Tensors, World, stream
 
@@ -281,10 +282,9 @@ class Stage:
     def write_made(self, result: dict[str, Any], earlier: Path | None = None) -> None:
         """Write made.json: how the stage was trained, in which sittings, and what came of it; with what an earlier
         stage's says."""
-        from ldm.util import version
-
         made = read_made(earlier) if earlier else {}
-        flags = {k: v for k, v in vars(self.opt).items() if k not in UNTOLD and v is not None}
+        flags = {k: v.relative_to(ROOT) if isinstance(v, Path) and v.is_relative_to(ROOT) else v
+                 for k, v in vars(self.opt).items() if k not in UNTOLD and v is not None}
         made[self.name] = {
             "command": f"python -m pretrain.{self.name}", "flags": json.loads(json.dumps(flags, default=str)),
             "project": version(), "pictures": self.seen, "minutes": round(self.elapsed / 60, 1),

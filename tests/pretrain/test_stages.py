@@ -180,6 +180,8 @@ def test_the_judge_is_trained_resumed_and_written(tmp_path, monkeypatch):
     train(clip, tmp_path / "parts", *arguments)
     assert same(tmp_path / "whole", tmp_path / "parts")
     assert json.loads((tmp_path / "judge/concepts.json").read_text())[0]["name"] == concepts[0].name
+    made = json.loads((tmp_path / "whole/made.json").read_text())["clip"]["flags"]
+    assert made["tokenizer"] == "models/ldm/emoji/tokenizer" and made["out"] == str(tmp_path / "judge")  # in ROOT, not
     from ldm.judge import CLIPEvaluator
 
     features = CLIPEvaluator(str(tmp_path / "judge")).encode_images(clip.clean_renders(concepts[0], 32)[:2])
