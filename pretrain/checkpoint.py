@@ -1,4 +1,4 @@
-"""Resumable state of a pre-training run, and the flags its programs share."""
+"""Resumable state of a training by the clock, and its flags."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ if TYPE_CHECKING:
 
 
 def parser(description: str, example: str, minutes: float, batch_size: int, learning_rate: float) -> CommandParser:
-    """The flags that all pre-training programs share."""
+    """The flags of a training by the clock."""
     flags = CommandParser(description=description, example=example)
     flags.add_argument("--run", type=Path, required=True, metavar="FOLDER",
                        help="folder of the run; an existing one is resumed")
     flags.add_argument("--minutes", type=positive, default=minutes, help="training time in all, over all resumptions")
-    flags.add_argument("--pictures", type=count, default=60_000, help="size of the bank of rendered pictures")
-    flags.add_argument("--batch_size", type=count, default=batch_size, metavar="N",
-                       help="pictures, or sentences, a step")
+    flags.add_argument("--batch_size", type=count, default=batch_size, metavar="N", help="sentences a step")
     flags.add_argument("--learning_rate", type=rate, default=learning_rate, help="peak rate; decays to a hundredth")
     flags.add_argument("--seed", type=training_seed, default=0, help="seed of everything random")
-    flags.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, then faster")
     return flags
 
 

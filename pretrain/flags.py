@@ -41,7 +41,7 @@ def device_flags(group: argparse._ArgumentGroup) -> None:
     """Add those of Lightning, and what makes it faster."""
     group.add_argument("--workers", type=natural, default=1, metavar="N",
                        help="processes that render pictures, for each device")
-    group.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, then faster on a GPU")
+    group.add_argument("--compile", action="store_true", help="torch.compile: minutes to start, then faster")
     group.add_argument("--accelerator", default="auto", metavar="NAME", help="as Lightning has it: cpu, cuda, mps")
     group.add_argument("--devices", default="auto", metavar="NUMBERS", help="as Lightning has it: 2, or 0,1")
     group.add_argument("--num_nodes", type=count, default=1, metavar="N", help="machines")

@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ldm.cli import quiet_lightning
+from ldm.compiling import check_compiler
 from ldm.devices import fast_bfloat16
 from ldm.errors import UserError
 from ldm.files import write_bytes
@@ -90,7 +91,9 @@ class Stage:
         self.file = opt.run / "state.pt"
         if self.file.exists():
             self.resume(optimizers)
-        compiled = torch.compile(module) if opt.compile else module
+        if opt.compile:
+            check_compiler(fabric.device)
+        compiled = torch.compile(module, options={"fallback_random": True}) if opt.compile else module  # the same noise
         self.forward, *self.optimizers = fabric.setup(compiled, *optimizers)  # type: ignore[arg-type]
         self.stopping = False
 
